@@ -1,0 +1,136 @@
+"""One endpoint of the catalogue: what it takes, what it gives back, what it costs.
+
+The values are read from `data/*.yaml` by `loading`; the arithmetic of a price is in `price`.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, PositiveInt
+
+from endpoints.catalogue.limits import Limit, Operation
+from endpoints.catalogue.problem import InputCheck, Problem
+
+Key = bool | int | str
+Table = dict[Key, Decimal]
+Rates = Decimal | Table | dict[Key, Table]
+
+
+class Kind(enum.StrEnum):
+    """What comes out."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    SPEECH = "speech"
+    TEXT = "text"
+
+
+class Unit(enum.StrEnum):
+    """What is counted for the bill."""
+
+    JOB = "job"
+    PIXEL = "pixel"  # width times height
+    SECOND = "second"
+    CHARACTER = "character"  # of the prompt
+    TOKEN = "token"  # noqa: S105 -- a unit of text, no secret
+
+
+class Length(enum.StrEnum):
+    """Where the billed seconds are found."""
+
+    DURATION = "duration"  # the input field of that name
+    MEDIA = "media"  # a file that the caller supplies
+    RESULT = "result"  # the file that is produced
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a job costs, in US dollars: `usd` for each `each` units.
+
+    `usd` is one figure, or a table keyed by the values of the input fields `by`, outermost first.
+    Below that, tokens may have an `input` and an `output` figure. With `banded`, `usd` is keyed by
+    the longest length, in seconds, that a figure is good for. `unless` names the input field whose
+    file sets the length instead of the duration.
+    """
+
+    per: Unit
+    usd: Rates
+    each: PositiveInt = 1
+    by: tuple[str, ...] = ()
+    length: Length | None = None
+    unless: str | None = None
+    banded: bool = False
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The shape of a finished job's `output`, as the endpoint's sample reply shows it.
+
+    `field` holds the result: a URL, or a text's choices. `listed`: the object stands alone in a
+    list. `cost`: a cost comes with it. `worker`: the reply names its worker.
+    """
+
+    field: str
+    extension: str | None = None
+    listed: bool = False
+    cost: bool = True
+    worker: bool = True
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, eq=False)  # no slots: the input check is built at its first use
+class Endpoint:
+    """One hosted endpoint. Compared by identity: the catalogue holds one object for each.
+
+    `task` and `also` are what it is for ("text-to-image"). `schema` is the JSON Schema (draft
+    2020-12) of its `input`; it is shared and must not be changed. `typical_seconds` and
+    `typical_delay_seconds` are the run and the wait of the documented sample, where to start a
+    forecast from. `openai` holds the model names of the OpenAI-compatible route, the default
+    first; None if there is no such route.
+    """
+
+    id: str
+    name: str
+    kind: Kind
+    task: str
+    about: str
+    schema: Mapping[str, Any]
+    price: Price | None
+    output: Output
+    typical_seconds: float
+    typical_delay_seconds: float
+    also: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    openai: tuple[str, ...] | None = None
+    limits: Mapping[Operation, Limit] = field(default_factory=dict)
+
+    def check(self, values: Mapping[str, Any]) -> list[Problem]:
+        """Return what is wrong with an input, one problem a field; empty if it can be sent."""
+        return self._check.problems(values)
+
+    def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the input as the endpoint takes it: what was given, else the default."""
+        return _with_defaults(self.schema, values)
+
+    @cached_property
+    def _check(self) -> InputCheck:
+        return InputCheck(self.schema)
+
+
+def _with_defaults(schema: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    values = dict(given)
+    for name, inner in schema["properties"].items():
+        if inner["type"] == "object" and isinstance(values.get(name, {}), Mapping):
+            nested = _with_defaults(inner, values.get(name, {}))
+            if nested or name in values:
+                values[name] = nested
+        elif "default" in inner:
+            values.setdefault(name, inner["default"])
+    return values

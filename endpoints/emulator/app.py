@@ -1,0 +1,94 @@
+"""The emulator's routes, and how it is started and stopped."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from endpoints.emulator import operations
+from endpoints.emulator.admin import add_admin_routes
+from endpoints.emulator.calls import json_response, route
+from endpoints.emulator.clock import Clock
+from endpoints.emulator.config import EmulatorConfig
+from endpoints.emulator.downloads import download
+from endpoints.emulator.openai import add_openai_routes
+from endpoints.emulator.upstream import UPSTREAM, Upstream
+
+STOP_SECONDS: Final = 0.5  # that open requests are given when the emulator stops
+BACKLOG: Final = 1024
+
+log = logging.getLogger(__name__)
+
+
+def create_app(config: EmulatorConfig, *, clock: Clock | None = None) -> web.Application:
+    """Return the emulator as an application; `clock` replaces the one that `config` describes.
+
+    Run it with `handler_cancellation=True`, so that whoever hangs up stops counting as concurrent.
+    """
+    # One byte more than the largest body that is taken, so that its refusal is ours to word.
+    app = web.Application(client_max_size=operations.RUNSYNC_BODY_BYTES + 1)
+
+    async def live(app: web.Application) -> AsyncIterator[None]:
+        app[UPSTREAM] = Upstream(config, clock=clock)
+        yield
+        await app[UPSTREAM].close()
+
+    app.cleanup_ctx.append(live)
+    app.on_shutdown.append(_let_go)
+    for name, act in {
+        "run": operations.run,
+        "runsync": operations.runsync,
+        "purge-queue": operations.purge_queue,
+    }.items():
+        app.router.add_post(f"/v2/{{endpoint}}/{name}", route(name, act))
+    for name, act in {"cancel": operations.cancel, "retry": operations.retry}.items():
+        app.router.add_post(f"/v2/{{endpoint}}/{name}/{{job}}", route(name, act))
+    for name, act in {"status": operations.status, "stream": operations.stream}.items():
+        app.router.add_get(f"/v2/{{endpoint}}/{name}/{{job}}", route(name, act))
+    # An older operation that clients still use; it shares the limits of status.
+    app.router.add_get("/v2/{endpoint}/status-sync/{job}", route("status", operations.status_sync))
+    app.router.add_get("/v2/{endpoint}/health", route("health", operations.health))
+    app.router.add_get("/files/{name}", download)
+    app.router.add_get("/healthz", _healthz)
+    add_openai_routes(app)
+    add_admin_routes(app)
+    return app
+
+
+async def serve(config: EmulatorConfig) -> None:
+    """Run the emulator until SIGTERM or SIGINT, or until cancelled."""
+    runner = web.AppRunner(
+        create_app(config),
+        access_log=None,
+        handler_cancellation=True,
+        handle_signals=False,
+        shutdown_timeout=STOP_SECONDS,
+    )
+    await runner.setup()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await web.TCPSite(runner, config.host, config.port, backlog=BACKLOG).start()
+        log.info(
+            "emulator listening on http://%s:%d, clock x %g",
+            config.host,
+            config.port,
+            config.clock_factor,
+        )
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+async def _let_go(app: web.Application) -> None:
+    app[UPSTREAM].stopping.set()
+
+
+async def _healthz(_request: web.Request) -> web.Response:
+    return json_response({"emulator": "ok"}, status=HTTPStatus.OK)

@@ -1,0 +1,219 @@
+"""An artifact: one file of a job's result, and its way into our store.
+
+    PENDING -> STORED     downloaded, hashed and kept
+    PENDING -> EXPIRED    its upstream URL died before any download succeeded
+
+Stored files are addressed by the SHA-256 of their bytes, so the same bytes are kept once. The rows
+are the truth; a file in the store that no row names is left over from a crash and harmless.
+"""
+
+import dataclasses
+import datetime as dt
+import enum
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+import orjson
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, new_id, word_column
+from models.errors import NotFound
+
+
+class ArtifactState(enum.StrEnum):
+    PENDING = "pending"
+    STORED = "stored"
+    EXPIRED = "expired"
+
+
+class Artifact(Base):
+    __tablename__ = "artifacts"
+    __table_args__ = (
+        CheckConstraint(
+            "(state = 'stored') = (sha256 IS NOT NULL AND store_key IS NOT NULL)",
+            name="stored_iff_hashed",
+        ),
+        Index("artifacts_of_job", "job_id", "position", unique=True),
+        Index(
+            "artifacts_to_store",  # claims.claim_artifacts, lanes.find_due_lanes
+            "endpoint",
+            "next_at",
+            "id",
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index("artifacts_by_content", "sha256", postgresql_where=text("sha256 IS NOT NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"))
+    position: Mapped[int]  # from 0, in the order of the result
+    endpoint: Mapped[str]
+    field: Mapped[str]  # where in the output it was named
+    source_url: Mapped[str]
+    expires_at: Mapped[dt.datetime]  # when the source URL dies
+
+    state: Mapped[ArtifactState] = mapped_column(
+        word_column(ArtifactState), server_default=ArtifactState.PENDING.value
+    )
+    lease: Mapped[UUID | None]
+    next_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
+    tries: Mapped[int] = mapped_column(server_default="0")
+    error: Mapped[str | None]  # of the last try that failed
+
+    sha256: Mapped[str | None]  # hex
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    media_type: Mapped[str | None]
+    width: Mapped[int | None]  # pixels
+    height: Mapped[int | None]
+    duration_seconds: Mapped[float | None]
+    store_key: Mapped[str | None]
+    thumbnail_key: Mapped[str | None]
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
+    stored_at: Mapped[dt.datetime | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewArtifact:
+    """A file that a result names."""
+
+    job_id: UUID
+    position: int
+    endpoint: str
+    field: str
+    source_url: str
+    lives_seconds: float  # until its URL dies
+
+
+async def add_artifacts(session: AsyncSession, artifacts: Sequence[NewArtifact]) -> None:
+    """Insert artifacts as pending, in the transaction that completes their jobs."""
+    if not artifacts:
+        return
+    rows = [{**dataclasses.asdict(artifact), "id": new_id()} for artifact in artifacts]
+    await session.execute(
+        text("""
+            INSERT INTO artifacts (id, job_id, position, endpoint, field, source_url, expires_at)
+            SELECT id, job_id, position, endpoint, field, source_url,
+                now() + make_interval(secs => lives_seconds)
+            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS artifact(
+                id uuid, job_id uuid, position int, endpoint text, field text, source_url text,
+                lives_seconds float)
+        """),
+        {"rows": orjson.dumps(rows).decode()},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadEnd:
+    """What came of one download: `sha256` if it was stored, else `error` and `retry_in`."""
+
+    id: UUID
+    lease: UUID
+    error: str | None = None
+    retry_in: float | None = None  # seconds; None: its URL is dead, there is no use in it
+    sha256: str | None = None
+    size_bytes: int | None = None
+    media_type: str | None = None
+    width: int | None = None
+    height: int | None = None
+    duration_seconds: float | None = None
+    store_key: str | None = None
+    thumbnail_key: str | None = None
+
+
+async def record_downloads(session: AsyncSession, ends: Sequence[DownloadEnd]) -> set[UUID]:
+    """Write what came of claimed downloads; returns the ids that still held their lease."""
+    written = await session.scalars(
+        text("""
+            UPDATE artifacts SET
+                state = CASE WHEN ended.sha256 IS NOT NULL THEN 'stored'
+                    WHEN ended.retry_in IS NULL THEN 'expired' ELSE 'pending' END,
+                lease = NULL,
+                next_at = now() + make_interval(secs => coalesce(ended.retry_in, 0)),
+                error = ended.error,
+                sha256 = ended.sha256,
+                size_bytes = ended.size_bytes,
+                media_type = ended.media_type,
+                width = ended.width,
+                height = ended.height,
+                duration_seconds = ended.duration_seconds,
+                store_key = ended.store_key,
+                thumbnail_key = ended.thumbnail_key,
+                stored_at = CASE WHEN ended.sha256 IS NOT NULL THEN now() END
+            FROM jsonb_to_recordset(CAST(:ends AS jsonb)) AS ended(
+                id uuid, lease uuid, error text, retry_in float, sha256 text, size_bytes bigint,
+                media_type text, width int, height int, duration_seconds float, store_key text,
+                thumbnail_key text)
+            WHERE artifacts.id = ended.id AND artifacts.lease = ended.lease
+              AND artifacts.state = 'pending'
+            RETURNING artifacts.id
+        """),
+        {"ends": orjson.dumps([dataclasses.asdict(end) for end in ends]).decode()},
+    )
+    return set(written)
+
+
+async def settle_measured(
+    session: AsyncSession, *, artifact_ids: Collection[UUID], usd_per_second: Decimal
+) -> None:
+    """Price jobs whose reply names no cost by how long their stored files play."""
+    await session.execute(
+        text("""
+            WITH priced AS (
+                UPDATE jobs SET cost_usd = (
+                    SELECT round(CAST(sum(duration_seconds) * :rate AS numeric), 10)
+                    FROM artifacts WHERE job_id = jobs.id)
+                WHERE cost_usd IS NULL AND state = 'completed'
+                  AND id IN (SELECT job_id FROM artifacts WHERE id = ANY(:ids))
+                  AND NOT EXISTS (SELECT FROM artifacts WHERE job_id = jobs.id
+                                  AND duration_seconds IS NULL)
+                RETURNING id, upstream_id, attempt, cost_usd
+            )
+            UPDATE attempts SET cost_usd = priced.cost_usd
+            FROM priced
+            WHERE attempts.job_id = priced.id AND attempts.number = priced.attempt
+              AND attempts.upstream_id IS NOT NULL AND attempts.cost_usd IS NULL
+        """),
+        {"ids": list(artifact_ids), "rate": usd_per_second},
+    )
+
+
+async def list_artifacts(
+    session: AsyncSession,
+    *,
+    job_ids: Sequence[UUID] | None = None,
+    campaign_id: UUID | None = None,
+    state: ArtifactState | None = None,
+    limit: int | None = None,
+) -> Sequence[Artifact]:
+    """Newest first; of the given jobs or campaign in the order of jobs and files."""
+    statement = select(Artifact)
+    if job_ids is not None:
+        statement = statement.where(Artifact.job_id.in_(job_ids))
+    if campaign_id is not None:
+        statement = statement.where(
+            text("job_id IN (SELECT id FROM jobs WHERE campaign_id = :campaign)").bindparams(
+                campaign=campaign_id
+            )
+        )
+    if state is not None:
+        statement = statement.where(Artifact.state == state)
+    if job_ids is None and campaign_id is None:
+        statement = statement.order_by(Artifact.id.desc())
+    else:
+        statement = statement.order_by(Artifact.job_id, Artifact.position)
+    return (await session.scalars(statement.limit(limit))).all()
+
+
+async def get_artifact(session: AsyncSession, artifact_id: UUID) -> Artifact:
+    """
+    Raises:
+        NotFound: there is none with this id.
+    """
+    artifact = await session.get(Artifact, artifact_id)
+    if artifact is None:
+        raise NotFound("artifact", str(artifact_id))
+    return artifact

@@ -1,0 +1,52 @@
+"""The declarative base: column types and names stand here once."""
+
+import datetime as dt
+import enum
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+import uuid_utils.compat
+from sqlalchemy import JSON, DateTime, Enum, MetaData, Numeric, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+Usd = Annotated[Decimal, mapped_column(Numeric(18, 10))]
+Json = dict[str, Any]
+
+
+def new_id() -> UUID:
+    """A UUIDv7: sorts by the time it was made, so that indexes on it stay narrow."""
+    return uuid_utils.compat.uuid7()
+
+
+def word_column(words: type[enum.StrEnum]) -> Enum:
+    """A text column that takes the values of `words` and, by a check constraint, no others."""
+    return Enum(
+        words,
+        native_enum=False,
+        length=32,
+        create_constraint=True,
+        name=f"{words.__name__.lower()}_known",
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "%(table_name)s_%(column_0_N_name)s",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "ck": "%(table_name)s_%(constraint_name)s",
+            "fk": "%(table_name)s_%(column_0_name)s_fkey",
+            "pk": "%(table_name)s_pkey",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 -- SQLAlchemy's own interface
+        str: Text(),
+        UUID: Uuid(),
+        dt.datetime: DateTime(timezone=True),
+        Json: JSONB(none_as_null=True),
+        Any: JSONB(none_as_null=True),
+        JSON: JSONB(none_as_null=True),
+    }

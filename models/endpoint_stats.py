@@ -1,0 +1,78 @@
+"""What was learned of an endpoint: how long its jobs take.
+
+One row for each endpoint ever used, so the table is also the list of endpoints to look after.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Float, func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base
+
+
+class EndpointStats(Base):
+    __tablename__ = "endpoint_stats"
+
+    endpoint: Mapped[str] = mapped_column(primary_key=True)
+    # Decayed counts of finished jobs by duration; what the bins mean is endpoints/forecast.py's.
+    durations: Mapped[list[float]] = mapped_column(ARRAY(Float), server_default="{}")
+    updated_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
+    hinted_at: Mapped[dt.datetime | None]  # when a webhook of it last came: they do come
+
+
+async def add_endpoints(session: AsyncSession, endpoints: Sequence[str]) -> None:
+    await session.execute(
+        text("""
+            INSERT INTO endpoint_stats (endpoint)
+            SELECT unnest(CAST(:endpoints AS text[])) ON CONFLICT DO NOTHING
+        """),
+        # Sorted, so that two producers that insert several at once cannot deadlock.
+        {"endpoints": sorted(set(endpoints))},
+    )
+
+
+async def get_durations(session: AsyncSession, endpoint: str) -> Sequence[float]:
+    """The endpoint's histogram; empty if nothing was learned yet."""
+    return (
+        await session.scalar(
+            select(EndpointStats.durations).where(EndpointStats.endpoint == endpoint)
+        )
+        or []
+    )
+
+
+async def add_durations(
+    session: AsyncSession, endpoint: str, *, counts: Mapping[int, int], bins: int, keep: float
+) -> None:
+    """Add the `counts` of finished jobs by bin, after fading what was there to `keep` of it."""
+    await session.execute(
+        text("""
+            UPDATE endpoint_stats SET updated_at = now(), durations = (
+                SELECT array_agg(coalesce(durations[bin + 1], 0) * :keep
+                                 + coalesce(CAST(CAST(:counts AS jsonb) ->> bin AS float), 0)
+                                 ORDER BY bin)
+                FROM generate_series(0, :bins - 1) AS bin)
+            WHERE endpoint = :endpoint
+        """),
+        {
+            "endpoint": endpoint,
+            "keep": keep,
+            "bins": bins,
+            "counts": "[" + ",".join(str(counts.get(bin_, 0)) for bin_ in range(bins)) + "]",
+        },
+    )
+
+
+async def note_hints(session: AsyncSession, *, job_ids: Sequence[UUID]) -> None:
+    """Webhooks came of these jobs: of their endpoints, silence now tells something."""
+    await session.execute(
+        text("""
+            UPDATE endpoint_stats SET hinted_at = now()
+            WHERE endpoint IN (SELECT endpoint FROM jobs WHERE id = ANY(:ids))
+        """),
+        {"ids": list(job_ids)},
+    )

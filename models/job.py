@@ -1,0 +1,171 @@
+"""A job: one row for each generation request, and the states that it moves through.
+
+    QUEUED -> SUBMITTING -> IN_QUEUE -> IN_PROGRESS -> COMPLETED | FAILED | CANCELLED | TIMED_OUT
+    SUBMITTING -> QUEUED      told to wait, or a fault that is worth another attempt
+    SUBMITTING -> UNKNOWN     the reply to `/run` was lost: it may be running, and billed
+    UNKNOWN -> IN_QUEUE       the upstream was heard to work on it
+    UNKNOWN -> QUEUED|FAILED  nothing was heard: the job's own policy decides
+    IN_QUEUE, IN_PROGRESS -> LOST    accepted, then gone from the upstream
+    QUEUED -> REJECTED        it may not run (no longer)
+
+Postgres is the truth; a Celery message only says that there may be work. Every write to
+`jobs.state` is in `models/transitions.py`. Times are UTC.
+"""
+
+import datetime as dt
+import enum
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Json, Usd, word_column
+
+
+class JobState(enum.StrEnum):
+    QUEUED = "queued"  # to be submitted once next_at has passed
+    SUBMITTING = "submitting"  # a `/run` is written down and may have been sent
+    IN_QUEUE = "in_queue"  # accepted by the upstream, which has not begun
+    IN_PROGRESS = "in_progress"
+    UNKNOWN = "unknown"  # the reply to `/run` was lost
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    LOST = "lost"  # accepted, then gone upstream
+    REJECTED = "rejected"  # never sent, and never will be
+
+
+IN_FLIGHT = (JobState.IN_QUEUE, JobState.IN_PROGRESS)
+TERMINAL = (
+    JobState.COMPLETED,
+    JobState.FAILED,
+    JobState.CANCELLED,
+    JobState.TIMED_OUT,
+    JobState.LOST,
+    JobState.REJECTED,
+)
+
+
+class Reason(enum.StrEnum):
+    """Why a job ended as it did; a completed job needs none."""
+
+    UPSTREAM_FAILED = "upstream_failed"  # the generation itself failed; not billed
+    UPSTREAM_REFUSED = "upstream_refused"  # it will never take this input
+    UPSTREAM_FAULT = "upstream_fault"  # faults on every attempt that the job had
+    UPSTREAM_TIMED_OUT = "upstream_timed_out"
+    UPSTREAM_CANCELLED = "upstream_cancelled"  # cancelled, and not by us
+    CANCELLED = "cancelled"  # asked for through Pressroom
+    OUTCOME_UNKNOWN = "outcome_unknown"  # the reply to `/run` was lost, and nothing came after
+    RESULT_EXPIRED = "result_expired"  # it ended longer ago than the upstream keeps results
+    VANISHED = "vanished"  # the upstream no longer knows it, before any result was due to expire
+    TTL_PASSED = "ttl_passed"  # it waited longer than the upstream lets a job live
+
+
+class OnUnknown(enum.StrEnum):
+    """What to do once nothing more can be learned of a lost reply."""
+
+    AUTO = "auto"  # resubmit if hints of other jobs came since, and none of this one; else fail
+    FAIL = "fail"  # never pay twice
+    RESUBMIT = "resubmit"  # rather pay twice than go without
+
+
+class Job(Base):
+    __tablename__ = "jobs"
+    __table_args__ = (
+        CheckConstraint("(state = 'submitting') <= (lease IS NOT NULL)", name="submitting_leased"),
+        CheckConstraint(
+            "(lease IS NOT NULL) <= (state IN ('submitting', 'in_queue', 'in_progress'))",
+            name="lease_only_while_worked_on",
+        ),
+        CheckConstraint(
+            "(state IN ('in_queue', 'in_progress')) <= (upstream_id IS NOT NULL)",
+            name="in_flight_has_upstream_id",
+        ),
+        CheckConstraint(
+            "(finished_at IS NOT NULL) = (state IN "
+            "('completed', 'failed', 'cancelled', 'timed_out', 'lost', 'rejected'))",
+            name="finished_at_iff_ended",
+        ),
+        CheckConstraint("(next_at IS NULL) = (finished_at IS NOT NULL)", name="due_until_ended"),
+        Index(
+            "jobs_to_submit",  # claims.claim_submissions, lanes.find_due_lanes
+            "endpoint",
+            "next_at",
+            "id",
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
+            "jobs_to_poll",  # claims.claim_polls, lanes.find_due_lanes
+            "endpoint",
+            "next_at",
+            "id",
+            postgresql_where=text("state IN ('in_queue', 'in_progress')"),
+        ),
+        Index(
+            "jobs_orphaned",  # transitions.give_up_orphans
+            "next_at",
+            postgresql_where=text("state = 'submitting'"),
+        ),
+        Index(
+            "jobs_unresolved",  # transitions.resolve_unknown
+            "next_at",
+            postgresql_where=text("state = 'unknown'"),
+        ),
+        Index(
+            "jobs_of_campaign",  # campaign.count_jobs
+            "campaign_id",
+            "state",
+            postgresql_where=text("campaign_id IS NOT NULL"),
+        ),
+        {
+            # Rows change state some six times and are then left alone: vacuum by the thousand,
+            # not by the fifth of a large table, or dead entries pile up at the head of the claims.
+            "postgresql_with": {
+                "fillfactor": 80,
+                "autovacuum_vacuum_scale_factor": 0.01,
+                "autovacuum_vacuum_threshold": 2000,
+            }
+        },
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    endpoint: Mapped[str]
+    input: Mapped[Json]
+    state: Mapped[JobState] = mapped_column(
+        word_column(JobState), server_default=JobState.QUEUED.value
+    )
+    reason: Mapped[Reason | None] = mapped_column(word_column(Reason))
+    error: Mapped[str | None]  # the last thing that went wrong, in the upstream's words
+
+    attempt: Mapped[int] = mapped_column(server_default="0")  # 1 during the first
+    on_unknown: Mapped[OnUnknown] = mapped_column(
+        word_column(OnUnknown), server_default=OnUnknown.AUTO.value
+    )
+    upstream_id: Mapped[str | None]
+    lease: Mapped[UUID | None]  # a new one for each claim: what its writes are guarded by
+    # When it is due for its stage; while leased, when the lease runs out.
+    next_at: Mapped[dt.datetime | None] = mapped_column(server_default=func.now())
+    cancel_requested_at: Mapped[dt.datetime | None]
+
+    polls: Mapped[int] = mapped_column(server_default="0")
+    misses: Mapped[int] = mapped_column(server_default="0")  # 404s in a row
+    polled_at: Mapped[dt.datetime | None]
+
+    estimate_usd: Mapped[Usd | None]
+    cost_usd: Mapped[Usd | None]
+    output: Mapped[Any | None]
+    delay_ms: Mapped[int | None]
+    execution_ms: Mapped[int | None]
+    worker_id: Mapped[str | None]  # the upstream's
+
+    campaign_id: Mapped[UUID | None] = mapped_column(ForeignKey("campaigns.id"))
+    position: Mapped[int | None]  # the line of the campaign's file
+
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
+    submitted_at: Mapped[dt.datetime | None]  # when the attempt that was accepted was sent
+    finished_at: Mapped[dt.datetime | None]
+
+

@@ -1,0 +1,199 @@
+"""A lane: one stage of one endpoint, and what holds it up.
+
+A row exists only once something was said of the lane: an operator paused it, or an answer closed
+it until a time (a 429, a refused key, an upstream out of reach). An open lane has no row to read.
+"""
+
+import datetime as dt
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, word_column
+
+CLOSE_SECONDS = 1.0  # the first time; twice as long each time after, without an answer between
+CLOSE_SECONDS_MOST = 60.0
+
+
+class StageName(enum.StrEnum):
+    SUBMIT = "submit"
+    POLL = "poll"
+    ARCHIVE = "archive"
+    NOTIFY = "notify"
+
+
+class Lane(Base):
+    __tablename__ = "lanes"
+
+    stage: Mapped[StageName] = mapped_column(word_column(StageName), primary_key=True)
+    endpoint: Mapped[str] = mapped_column(primary_key=True)
+    paused: Mapped[bool] = mapped_column(server_default="false")
+    closed_until: Mapped[dt.datetime | None]
+    closed_reason: Mapped[str | None]
+    closures: Mapped[int] = mapped_column(server_default="0")  # in a row
+
+
+# Part of every claim: a lane that is paused or closed gives nothing out.
+LANE_IS_OPEN = """
+    NOT EXISTS (
+        SELECT FROM lanes
+        WHERE lanes.stage = '{stage}' AND lanes.endpoint = :endpoint
+          AND (lanes.paused OR lanes.closed_until > now())
+    )
+"""
+
+# Where each stage's due rows stand, as its claim reads them: the partial indexes serve both.
+DUE_ROWS = {
+    StageName.SUBMIT: "jobs WHERE state = 'queued'",
+    StageName.POLL: "jobs WHERE state IN ('in_queue', 'in_progress')",
+    StageName.ARCHIVE: "artifacts WHERE state = 'pending'",
+    StageName.NOTIFY: "deliveries WHERE state = 'pending'",
+}
+
+
+async def close_lane(
+    session: AsyncSession,
+    stage: StageName,
+    endpoint: str,
+    *,
+    reason: str,
+    seconds: float | None = None,
+) -> float:
+    """Close the lane for everybody, and return for how many seconds.
+
+    For `seconds` if the upstream named a time, else for longer each time in a row, with jitter.
+    Answers of one batch that arrive together close it once: a lane already closed stays as it is,
+    unless the upstream asks for longer.
+    """
+    statement = text("""
+        INSERT INTO lanes AS lane (stage, endpoint, closed_until, closed_reason, closures)
+        VALUES (:stage, :endpoint,
+                now() + make_interval(secs => coalesce(:seconds, :first * (0.5 + random()))),
+                :reason, 1)
+        ON CONFLICT (stage, endpoint) DO UPDATE SET
+            closed_until = greatest(lane.closed_until, CASE
+                WHEN CAST(:seconds AS float) IS NOT NULL
+                    THEN now() + make_interval(secs => :seconds)
+                WHEN lane.closed_until > now() THEN lane.closed_until
+                ELSE now() + make_interval(secs =>
+                    least(:most, :first * power(2, least(lane.closures, 16)))
+                    * (0.5 + 0.5 * random()))
+            END),
+            closed_reason = excluded.closed_reason,
+            closures = lane.closures
+                + CASE WHEN lane.closed_until > now() THEN 0 ELSE 1 END
+        RETURNING extract(epoch FROM lane.closed_until - now())
+    """)
+    values = {
+        "stage": stage,
+        "endpoint": endpoint,
+        "reason": reason,
+        "seconds": seconds,
+        "first": CLOSE_SECONDS,
+        "most": CLOSE_SECONDS_MOST,
+    }
+    return float((await session.execute(statement, values)).scalar_one())
+
+
+async def note_lane_works(session: AsyncSession, stage: StageName, endpoint: str) -> None:
+    """Forget earlier closures: the lane was answered. Writes nothing if there were none."""
+    await session.execute(
+        text("""
+            UPDATE lanes SET closures = 0, closed_until = NULL, closed_reason = NULL
+            WHERE stage = :stage AND endpoint = :endpoint
+              AND closures > 0 AND coalesce(closed_until, now()) <= now()
+        """),
+        {"stage": stage, "endpoint": endpoint},
+    )
+
+
+async def set_paused(
+    session: AsyncSession, stage: StageName, endpoint: str, *, paused: bool
+) -> None:
+    await session.execute(
+        text("""
+            INSERT INTO lanes (stage, endpoint, paused) VALUES (:stage, :endpoint, :paused)
+            ON CONFLICT (stage, endpoint) DO UPDATE SET paused = excluded.paused
+        """),
+        {"stage": stage, "endpoint": endpoint, "paused": paused},
+    )
+
+
+async def seconds_until_due(
+    session: AsyncSession, stage: StageName, endpoint: str
+) -> float | None:
+    """How long until the lane has something to do: 0 if it has; None if nothing waits.
+
+    A closed lane is not due before it opens; a paused one never.
+    """
+    statement = text(f"""
+        SELECT CASE WHEN coalesce(lane.paused, false) THEN NULL ELSE
+            greatest(0, extract(epoch FROM
+                greatest(row.next_at, lane.closed_until) - now())) END
+        FROM (SELECT next_at FROM {DUE_ROWS[stage]} AND endpoint = :endpoint
+              ORDER BY next_at LIMIT 1) row
+        LEFT JOIN lanes lane ON lane.stage = :stage AND lane.endpoint = :endpoint
+    """)  # noqa: S608 -- DUE_ROWS is a constant of this module
+    seconds = await session.scalar(statement, {"stage": stage, "endpoint": endpoint})
+    return None if seconds is None else float(seconds)
+
+
+SWEEP_LOCK = 7_305_846_013
+
+
+async def try_sweep_lock(session: AsyncSession) -> bool:
+    """Whether this transaction, until its end, is the one that sweeps."""
+    statement = text("SELECT pg_try_advisory_xact_lock(:lock)")
+    return bool(await session.scalar(statement, {"lock": SWEEP_LOCK}))
+
+
+@dataclass(frozen=True, slots=True)
+class LaneView:
+    """A lane as an operator sees it."""
+
+    stage: StageName
+    endpoint: str
+    due: bool
+    paused: bool
+    closed_seconds: float | None
+    closed_reason: str | None
+
+
+async def find_lanes(session: AsyncSession) -> Sequence[LaneView]:
+    """Every lane that has due work, or that something holds up.
+
+    One index probe for each stage of each endpoint ever used, whatever the number of jobs.
+    """
+    due = " UNION ALL ".join(
+        f"""SELECT '{stage.value}' AS stage, endpoint FROM endpoint_stats
+            WHERE EXISTS (SELECT FROM {rows} AND endpoint = endpoint_stats.endpoint
+                          AND next_at <= now())"""  # noqa: S608 -- constants of this module
+        for stage, rows in DUE_ROWS.items()
+    )
+    statement = text(f"""
+        SELECT coalesce(due.stage, lane.stage), coalesce(due.endpoint, lane.endpoint),
+               due.stage IS NOT NULL, coalesce(lane.paused, false),
+               CASE WHEN lane.closed_until > now()
+                    THEN extract(epoch FROM lane.closed_until - now()) END,
+               CASE WHEN lane.closed_until > now() THEN lane.closed_reason END
+        FROM ({due}) due
+        FULL JOIN lanes lane ON lane.stage = due.stage AND lane.endpoint = due.endpoint
+        WHERE due.stage IS NOT NULL OR lane.paused OR lane.closed_until > now()
+        ORDER BY 2, 1
+    """)  # noqa: S608 -- built from constants of this module
+    rows = await session.execute(statement)
+    return [
+        LaneView(
+            stage=StageName(stage),
+            endpoint=endpoint,
+            due=due,
+            paused=paused,
+            closed_seconds=None if seconds is None else float(seconds),
+            closed_reason=reason,
+        )
+        for stage, endpoint, due, paused, seconds, reason in rows
+    ]

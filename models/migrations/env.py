@@ -1,0 +1,17 @@
+"""Alembic's entry: `models/migrate.py` hands it a connection."""
+
+from alembic import context
+
+import models.artifact
+import models.attempt
+import models.campaign
+import models.delivery
+import models.endpoint_stats
+import models.job
+import models.lane
+import models.setting  # noqa: F401 -- each module adds its table
+from models.base import Base
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,371 @@
+"""The state machine: every write to `jobs.state` is here, and each is guarded.
+
+A stage claims rows (`models/claims.py`), which gives them a lease. What came of each is a `Move`;
+`move_jobs` writes a batch of them in one statement. A move is dropped, and its id not returned,
+unless the row still holds the lease of the claim and stands in a state that the move may start
+from. So a worker that was thought dead and comes back late changes nothing, whatever the job has
+become since; state alone would not fence it, for states come round again.
+
+What no lease covers (a cancel of a queued job, an orphan, a hint) is guarded by the state, and
+starts only from states in which no live worker holds the row, or takes the lease away.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason
+from models.lane import LANE_IS_OPEN, StageName
+
+S = JobState
+
+# From where a move to each state may start.
+SOURCES: dict[JobState, tuple[JobState, ...]] = {
+    S.QUEUED: (S.SUBMITTING, S.UNKNOWN),
+    S.SUBMITTING: (S.QUEUED,),
+    S.IN_QUEUE: (S.SUBMITTING, S.UNKNOWN, S.IN_QUEUE, S.IN_PROGRESS),  # the upstream requeues
+    S.IN_PROGRESS: (S.SUBMITTING, S.IN_QUEUE, S.IN_PROGRESS),
+    S.UNKNOWN: (S.SUBMITTING,),
+    S.COMPLETED: (S.SUBMITTING, *IN_FLIGHT),
+    S.FAILED: (S.SUBMITTING, S.UNKNOWN, *IN_FLIGHT),
+    S.CANCELLED: (S.QUEUED, S.SUBMITTING, S.UNKNOWN, *IN_FLIGHT),
+    S.TIMED_OUT: IN_FLIGHT,
+    S.LOST: IN_FLIGHT,
+    S.REJECTED: (S.QUEUED,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job to be sent by `/run`."""
+
+    id: UUID
+    lease: UUID
+    endpoint: str
+    attempt: int
+    input: dict[str, Any]
+    on_unknown: OnUnknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What came of one claimed job; the functions below make them."""
+
+    job_id: UUID
+    lease: UUID
+    to: JobState
+    due_in: float | None = None  # seconds; None once ended
+    attempt_change: int = 0  # -1: this attempt does not count
+    misses: int | None = None  # polls in a row without an answer; None: one came
+    polled: bool = False
+    reason: Reason | None = None
+    error: str | None = None
+    upstream_id: str | None = None
+    output: Any = None
+    delay_ms: int | None = None
+    execution_ms: int | None = None
+    worker_id: str | None = None
+    cost_usd: str | None = None  # a decimal number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A request that was checked and may be enqueued."""
+
+    id: UUID
+    endpoint: str
+    input: dict[str, Any]
+    on_unknown: OnUnknown = OnUnknown.AUTO
+    estimate_usd: str | None = None  # a decimal number
+    campaign_id: UUID | None = None
+    position: int | None = None
+
+
+async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUID]:
+    """Insert jobs as queued, and return the ids of those that were not there before."""
+    added = await session.scalars(
+        text("""
+            INSERT INTO jobs (id, endpoint, input, on_unknown, estimate_usd, campaign_id, position)
+            SELECT id, endpoint, input, on_unknown, estimate_usd, campaign_id, position
+            FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS job(
+                id uuid, endpoint text, input jsonb, on_unknown text, estimate_usd numeric,
+                campaign_id uuid, position int)
+            ON CONFLICT (id) DO NOTHING
+            RETURNING id
+        """),
+        {"jobs": orjson.dumps([dataclasses.asdict(job) for job in jobs]).decode()},
+    )
+    return set(added)
+
+
+def accept(job_id: UUID, lease: UUID, *, upstream_id: str, due_in: float) -> Move:
+    """The upstream took it and gave it an id: ask in `due_in` seconds."""
+    return Move(job_id=job_id, lease=lease, to=S.IN_QUEUE, upstream_id=upstream_id, due_in=due_in)
+
+
+def snooze_submit(job_id: UUID, lease: UUID, *, error: str) -> Move:
+    """Told to wait: back in the queue as if nothing had been sent. The lane says until when."""
+    return Move(
+        job_id=job_id, lease=lease, to=S.QUEUED, error=error, due_in=0.0, attempt_change=-1
+    )
+
+
+def retry_submit(job_id: UUID, lease: UUID, *, error: str, due_in: float) -> Move:
+    """The upstream failed to take it: another attempt later."""
+    return Move(job_id=job_id, lease=lease, to=S.QUEUED, error=error, due_in=due_in)
+
+
+def lose_sight(job_id: UUID, lease: UUID, *, error: str, due_in: float) -> Move:
+    """The reply was lost: wait `due_in` seconds for any word of it, then decide."""
+    return Move(job_id=job_id, lease=lease, to=S.UNKNOWN, error=error, due_in=due_in)
+
+
+def ask_again(
+    job_id: UUID,
+    lease: UUID,
+    *,
+    state: JobState,
+    due_in: float,
+    misses: int | None = None,
+    error: str | None = None,
+) -> Move:
+    """It has not ended, or did not say: ask in `due_in` seconds."""
+    return Move(
+        job_id=job_id,
+        lease=lease,
+        to=state,
+        due_in=due_in,
+        misses=misses,
+        error=error,
+        polled=True,
+    )
+
+
+def end(
+    job_id: UUID,
+    lease: UUID,
+    *,
+    state: JobState,
+    reason: Reason | None = None,
+    **facts: Any,  # noqa: ANN401 -- the fields of Move
+) -> Move:
+    """It ended. `facts`: error, output, delay_ms, execution_ms, worker_id, cost_usd, ..."""
+    return Move(job_id=job_id, lease=lease, to=state, reason=reason, **facts)
+
+
+CLAIM_SUBMISSIONS: TextClause = text(f"""
+    WITH due AS MATERIALIZED (
+        SELECT id FROM jobs
+        WHERE endpoint = :endpoint AND state = 'queued' AND next_at <= now()
+          AND {LANE_IS_OPEN.format(stage=StageName.SUBMIT)}
+        ORDER BY next_at, id
+        LIMIT :limit
+        FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE jobs SET state = 'submitting', lease = :lease, attempt = attempt + 1,
+            next_at = now() + make_interval(secs => :lease_seconds)
+        FROM due WHERE jobs.id = due.id
+        RETURNING jobs.id, jobs.attempt, jobs.input, jobs.on_unknown
+    ), ledger AS (
+        INSERT INTO attempts (job_id, lease, number, endpoint)
+        SELECT id, :lease, attempt, :endpoint FROM claimed
+    )
+    SELECT id, attempt, input, on_unknown FROM claimed ORDER BY id
+""")  # noqa: S608 -- built from constants
+
+
+async def claim_submissions(
+    session: AsyncSession, *, endpoint: str, limit: int, lease: UUID, lease_seconds: float
+) -> Sequence[Submission]:
+    """Take up to `limit` queued jobs, and write an attempt for each into the ledger."""
+    rows = await session.execute(
+        CLAIM_SUBMISSIONS,
+        {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
+    )
+    return [
+        Submission(
+            id=row.id,
+            lease=lease,
+            endpoint=endpoint,
+            attempt=row.attempt,
+            input=row.input,
+            on_unknown=OnUnknown(row.on_unknown),
+        )
+        for row in rows
+    ]
+
+
+async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
+    """Write what came of claimed jobs, and return the ids of those that still held their lease."""
+    if not moves:
+        return set()
+    rows = [
+        {**dataclasses.asdict(move), "sources": SOURCES[move.to], "ended": move.to in TERMINAL}
+        for move in moves
+    ]
+    moved = await session.scalars(
+        text("""
+            UPDATE jobs SET
+                state = move."to",
+                lease = NULL,
+                next_at = CASE WHEN move.ended THEN NULL
+                    -- A cancel that was asked for while the claim ran is due at once.
+                    WHEN cancel_requested_at IS NOT NULL THEN now()
+                    ELSE now() + make_interval(secs => move.due_in) END,
+                finished_at = CASE WHEN move.ended THEN now() END,
+                submitted_at = CASE WHEN move.upstream_id IS NOT NULL
+                    THEN coalesce(submitted_at, now()) ELSE submitted_at END,
+                attempt = attempt + move.attempt_change,
+                polls = polls + CAST(move.polled AS int),
+                polled_at = CASE WHEN move.polled AND move.misses IS NULL THEN now()
+                    ELSE polled_at END,
+                misses = coalesce(move.misses, 0),
+                reason = move.reason,
+                error = CASE WHEN move."to" = 'completed' THEN NULL
+                    ELSE coalesce(move.error, jobs.error) END,
+                upstream_id = coalesce(move.upstream_id, jobs.upstream_id),
+                output = coalesce(move.output, jobs.output),
+                delay_ms = coalesce(move.delay_ms, jobs.delay_ms),
+                execution_ms = coalesce(move.execution_ms, jobs.execution_ms),
+                worker_id = coalesce(move.worker_id, jobs.worker_id),
+                cost_usd = coalesce(move.cost_usd, jobs.cost_usd)
+            FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS move(
+                job_id uuid, lease uuid, sources text[], "to" text, ended boolean,
+                due_in float, attempt_change int, misses int, polled boolean,
+                reason text, error text, upstream_id text, output jsonb,
+                delay_ms int, execution_ms int, worker_id text, cost_usd numeric)
+            WHERE jobs.id = move.job_id AND jobs.lease = move.lease
+              AND jobs.state = ANY(move.sources)
+            RETURNING jobs.id
+        """),
+        {"moves": orjson.dumps(rows).decode()},
+    )
+    return set(moved)
+
+
+async def follow_hints(
+    session: AsyncSession, hints: Sequence[tuple[UUID, UUID, str]]
+) -> Sequence[tuple[UUID, str]]:
+    """The upstream is said to have ended jobs: make them due now. Returns (id, endpoint) of those.
+
+    A hint is (job id, lease of the attempt, upstream id). It is not believed: the next poll asks.
+    Where the reply to `/run` was lost it is how the job is found again; the submitting worker, if
+    it lives, loses its lease, and with it nothing, for it could say no more than the hint does.
+    A hint of an attempt that the job is no longer in changes the ledger alone.
+    """
+    followed = await session.execute(
+        text("""
+            WITH hint AS (
+                SELECT hint.*, attempts.number, attempts.sent_at
+                FROM unnest(CAST(:jobs AS uuid[]), CAST(:leases AS uuid[]), CAST(:ids AS text[]))
+                    AS hint(job_id, lease, upstream_id)
+                JOIN attempts ON attempts.job_id = hint.job_id AND attempts.lease = hint.lease
+            ), ledger AS (
+                UPDATE attempts SET upstream_id = hint.upstream_id
+                FROM hint
+                WHERE attempts.job_id = hint.job_id AND attempts.lease = hint.lease
+                  AND attempts.upstream_id IS NULL
+            )
+            UPDATE jobs SET
+                state = CASE WHEN state IN ('submitting', 'unknown') THEN 'in_queue'
+                    ELSE state END,
+                lease = NULL,
+                upstream_id = coalesce(jobs.upstream_id, hint.upstream_id),
+                submitted_at = coalesce(jobs.submitted_at, hint.sent_at),
+                next_at = now()
+            FROM hint
+            WHERE jobs.id = hint.job_id AND jobs.attempt = hint.number
+              AND (jobs.state IN ('submitting', 'unknown')
+                   OR (jobs.state IN ('in_queue', 'in_progress') AND jobs.lease IS NULL
+                       AND jobs.next_at > now()))
+            RETURNING jobs.id, jobs.endpoint
+        """),
+        {
+            "jobs": [job_id for job_id, _, _ in hints],
+            "leases": [lease for _, lease, _ in hints],
+            "ids": [upstream_id for _, _, upstream_id in hints],
+        },
+    )
+    return [(job_id, endpoint) for job_id, endpoint in followed]
+
+
+async def give_up_orphans(session: AsyncSession, *, wait_seconds: float) -> int:
+    """Submissions whose worker died: whether their `/run` was accepted is unknown.
+
+    Their lease ran out; in `wait_seconds` more, without a hint, `resolve_unknown` decides.
+    """
+    result = await session.execute(
+        text("""
+            UPDATE jobs SET state = 'unknown', lease = NULL,
+                next_at = now() + make_interval(secs => :wait),
+                error = 'the worker died before the reply to /run was recorded'
+            WHERE state = 'submitting' AND next_at <= now()
+        """),
+        {"wait": wait_seconds},
+    )
+    return result.rowcount
+
+
+async def resolve_unknown(session: AsyncSession, *, max_attempts: int) -> Sequence[UUID]:
+    """Decide, by its own policy, each unknown job whose wait is over; returns those that ended.
+
+    `auto` resubmits only what the upstream, by all signs, does not have: webhooks of the endpoint
+    did come after the attempt was sent, and none of this job within the time that jobs take.
+    """
+    rows = await session.execute(
+        text("""
+            WITH decided AS (
+                SELECT jobs.id, CASE
+                    WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
+                    WHEN attempt >= :max_attempts OR on_unknown = 'fail' THEN 'failed'
+                    WHEN on_unknown = 'resubmit' THEN 'queued'
+                    WHEN endpoint_stats.hinted_at > (
+                        SELECT max(sent_at) FROM attempts WHERE job_id = jobs.id) THEN 'queued'
+                    ELSE 'failed' END AS state
+                FROM jobs JOIN endpoint_stats USING (endpoint)
+                WHERE state = 'unknown' AND next_at <= now()
+                FOR UPDATE OF jobs SKIP LOCKED
+            )
+            UPDATE jobs SET
+                state = decided.state,
+                reason = CASE WHEN decided.state <> 'queued' THEN :reason END,
+                next_at = CASE WHEN decided.state = 'queued' THEN now() END,
+                finished_at = CASE WHEN decided.state <> 'queued' THEN now() END
+            FROM decided WHERE jobs.id = decided.id
+            RETURNING jobs.id, jobs.state
+        """),
+        {"max_attempts": max_attempts, "reason": Reason.OUTCOME_UNKNOWN},
+    )
+    return [job_id for job_id, state in rows if state in TERMINAL]
+
+
+async def cancel_jobs(
+    session: AsyncSession, *, job_ids: Sequence[UUID]
+) -> dict[UUID, tuple[JobState, str]]:
+    """Cancel what is queued; mark what is further on, for the poll stage to cancel upstream.
+
+    Returns id to (state now, endpoint) of the jobs that this call changed: a job that had ended,
+    or does not exist, is not among them.
+    """
+    rows = await session.execute(
+        text("""
+            UPDATE jobs SET
+                cancel_requested_at = now(),
+                state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END,
+                reason = CASE WHEN state = 'queued' THEN :reason ELSE reason END,
+                finished_at = CASE WHEN state = 'queued' THEN now() END,
+                next_at = CASE WHEN state = 'queued' THEN NULL
+                    WHEN state IN ('in_queue', 'in_progress') AND lease IS NULL THEN now()
+                    ELSE next_at END
+            WHERE id = ANY(:ids) AND finished_at IS NULL
+            RETURNING id, state, endpoint
+        """),
+        {"ids": list(job_ids), "reason": Reason.CANCELLED},
+    )
+    return {job_id: (JobState(state), endpoint) for job_id, state, endpoint in rows}

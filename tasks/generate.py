@@ -1,0 +1,96 @@
+"""`pressroom.generate`: a request that comes in as a Celery task.
+
+Its task id is the job's id, so sending it twice is one job. The task writes the job down and lets
+go of the worker; the job's end completes the Celery task (`tasks/notify.py`), so its callers may
+wait for it, link to it, and put it into groups and chords. It is acknowledged late: a worker that
+dies here has promised nothing, and the second copy finds what the first wrote.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from celery import Task, shared_task
+from celery.exceptions import Ignore
+
+from models.delivery import add_delivery, redeliver
+from models.endpoint_stats import add_endpoints
+from models.errors import DatabaseUnavailable
+from models.job import OnUnknown
+from models.lane import StageName
+from models.transitions import enqueue_jobs
+from tasks.intake import InvalidRequest, Request, check_request
+from workers.runtime import Runtime, get_process
+
+RECORD_SECONDS = 30.0
+RETRY_SECONDS = 5.0  # while Postgres is away
+
+# What of a Celery request is needed to complete it later.
+KEPT = (
+    "id",
+    "callbacks",
+    "errbacks",
+    "chain",
+    "chord",
+    "group",
+    "group_index",
+    "root_id",
+    "parent_id",
+    "correlation_id",
+    "reply_to",
+    "ignore_result",
+)
+
+
+@shared_task(
+    name="pressroom.generate", bind=True, acks_late=True, ignore_result=False, max_retries=None
+)
+def generate(
+    self: Task[Any, Any],
+    *,
+    endpoint: str,
+    input: dict[str, Any],  # noqa: A002 -- the upstream's word, and ours on the wire
+    on_unknown: str | None = None,
+) -> None:
+    """Enqueue a generation; the result comes when it ends.
+
+    Args:
+        endpoint: an id of the catalogue, or of any endpoint that the key may call.
+        input: as the upstream takes it.
+        on_unknown: `auto`, `fail` or `resubmit`; see `models/job.py`.
+    """
+    try:
+        request = Request(
+            endpoint=endpoint,
+            input=input,
+            id=UUID(self.request.id),
+            on_unknown=OnUnknown(on_unknown) if on_unknown else None,
+        )
+    except ValueError as error:
+        raise InvalidRequest(endpoint, [str(error)]) from error
+    kept = {name: getattr(self.request, name) for name in KEPT}
+    process = get_process()
+    try:
+        process.loop.run(take_in(process.runtime, request, kept), seconds=RECORD_SECONDS)
+    except (DatabaseUnavailable, TimeoutError) as error:
+        raise self.retry(exc=error, countdown=RETRY_SECONDS) from error
+    raise Ignore
+
+
+async def take_in(runtime: Runtime, request: Request, celery_request: dict[str, Any]) -> None:
+    """Write down the job and the promise to complete the Celery task, then ring.
+
+    Raises:
+        InvalidRequest: nothing was written.
+    """
+    operator = await runtime.operator_settings()
+    job = check_request(runtime.catalogue, request, on_unknown=operator.on_unknown).job
+    async with runtime.database.begin() as session:
+        await add_endpoints(session, [job.endpoint])
+        if await enqueue_jobs(session, [job]):
+            await add_delivery(
+                session, job_id=job.id, endpoint=job.endpoint, request=celery_request
+            )
+        else:
+            await redeliver(session, job_id=job.id)
+    await runtime.bells.ring(StageName.SUBMIT, job.endpoint)
+    await runtime.bells.ring(StageName.NOTIFY, job.endpoint)

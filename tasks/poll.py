@@ -1,0 +1,253 @@
+"""Poll: ask the upstream for the jobs that are likely to be done.
+
+    claim   jobs in flight that are due, as many as the quota gives
+    act     GET /status; POST /cancel first, if somebody asked for that
+    record  not done: asked for again when it is likely to be
+            ended: the result, its cost and its files are written down in one transaction
+            404: which of its meanings it has is decided from what we know
+    chain   itself, archive, notify
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from celery import shared_task
+
+from endpoints import forecast
+from endpoints.catalogue import Operation, Result, read_result
+from endpoints.client import POLL_SECONDS
+from endpoints.outcomes import Busy, Ended, Fault, Missing, PollOutcome, Running, UpstreamState
+from models.artifact import NewArtifact, add_artifacts
+from models.attempt import settle_attempts
+from models.claims import Poll, claim_polls
+from models.delivery import wake_deliveries
+from models.endpoint_stats import add_durations, get_durations
+from models.job import TERMINAL, JobState, Reason
+from models.lane import StageName, close_lane, note_lane_works
+from models.transitions import Move, ask_again, end, move_jobs
+from workers.lane import Chain, Stage, work_lane
+from workers.runtime import Runtime
+
+# On the upstream's clock.
+RETENTION_SECONDS = 30 * 60.0  # a result, after it is done
+TTL_SECONDS = 24 * 3600.0  # a job, after it was accepted
+URL_LIFE_SECONDS = 7 * 24 * 3600.0  # a file, after its job is done
+
+# On ours.
+MISSES_ALLOWED = 3  # 404s in a row that may be a slip of the upstream
+AGAIN_SECONDS = 2.0  # after an answer that was none
+ARCHIVE_HOLD_SECONDS = 30.0  # word of a result waits so long at most for its files to be stored
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    row: Poll
+    outcome: PollOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an outcome makes of its job."""
+
+    move: Move
+    result: Result = Result()
+    seconds: float | None = None  # that the job took, if it completed
+
+
+async def claim(
+    runtime: Runtime, endpoint: str, limit: int, lease: UUID, lease_seconds: float
+) -> Sequence[Poll]:
+    async with runtime.database.begin() as session:
+        return await claim_polls(
+            session, endpoint=endpoint, limit=limit, lease=lease, lease_seconds=lease_seconds
+        )
+
+
+async def act(runtime: Runtime, row: Poll) -> Polled:
+    if row.cancel:
+        outcome = await runtime.upstream.cancel(row.endpoint, row.upstream_id)
+        if isinstance(outcome, Busy) or (
+            isinstance(outcome, Ended) and outcome.state is UpstreamState.CANCELLED
+        ):
+            return Polled(row, outcome)
+        # It may have ended before: what the reply to a cancel leaves out, the status has.
+    return Polled(row, await runtime.upstream.poll(row.endpoint, row.upstream_id))
+
+
+async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Chain:
+    chain: dict[StageName, float] = {}
+    async with runtime.database.begin() as session:
+        durations = await get_durations(session, endpoint)
+        verdicts = [_judge(runtime, done, durations) for done in ends]
+        moved = await move_jobs(session, [verdict.move for verdict in verdicts])
+        kept = [verdict for verdict in verdicts if verdict.move.job_id in moved]
+        files = [file for verdict in kept for file in _name_files(runtime, endpoint, verdict)]
+        await add_artifacts(session, files)
+        if files:
+            chain[StageName.ARCHIVE] = 0.0
+        ended = [verdict.move.job_id for verdict in kept if verdict.move.to in TERMINAL]
+        if ended:
+            await settle_attempts(session, job_ids=ended)
+            notify_in = await wake_deliveries(
+                session, ended=ended, hold_seconds=ARCHIVE_HOLD_SECONDS
+            )
+            if notify_in is not None:
+                chain[StageName.NOTIFY] = notify_in
+        took = [verdict.seconds for verdict in kept if verdict.seconds is not None]
+        if took:
+            await add_durations(
+                session,
+                endpoint,
+                counts=forecast.count_durations(took),
+                bins=forecast.BINS,
+                keep=forecast.keep_share(len(took)),
+            )
+        busy = [done.outcome for done in ends if isinstance(done.outcome, Busy)]
+        if busy:
+            chain[StageName.POLL] = await close_lane(
+                session,
+                StageName.POLL,
+                endpoint,
+                reason=f"{busy[0].cause}: {busy[0].detail}",
+                seconds=max((one.retry_after_seconds or 0 for one in busy)) or None,
+            )
+            log.warning("lane_closed", reason=busy[0].cause, seconds=chain[StageName.POLL])
+        else:
+            await note_lane_works(session, StageName.POLL, endpoint)
+    waits = [verdict.move.due_in for verdict in kept if verdict.move.due_in is not None]
+    if waits and not busy:
+        chain[StageName.POLL] = min(waits)
+    for verdict in kept:
+        if verdict.move.to in TERMINAL and verdict.move.to is not JobState.COMPLETED:
+            log.warning(
+                "job_ended",
+                job=str(verdict.move.job_id),
+                state=verdict.move.to,
+                reason=verdict.move.reason,
+                error=verdict.move.error,
+            )
+    return chain
+
+
+def _judge(runtime: Runtime, done: Polled, durations: Sequence[float]) -> Verdict:
+    row, outcome = done.row, done.outcome
+    if isinstance(outcome, Running):
+        if row.cancel:
+            wait = AGAIN_SECONDS
+        else:
+            wait = forecast.seconds_to_next_poll(
+                durations,
+                age_seconds=row.age_seconds,
+                typical_seconds=runtime.typical_seconds(row.endpoint),
+            )
+        return Verdict(
+            ask_again(row.id, row.lease, state=JobState(outcome.state.value), due_in=wait)
+        )
+    if isinstance(outcome, Ended):
+        return _judge_end(runtime, row, outcome)
+    if isinstance(outcome, Missing) and row.misses >= MISSES_ALLOWED:
+        return Verdict(_judge_missing(runtime, row))
+    return Verdict(
+        ask_again(
+            row.id,
+            row.lease,
+            state=row.state,
+            due_in=0.0 if isinstance(outcome, Busy) else AGAIN_SECONDS * random.uniform(0.5, 1.5),  # noqa: S311 -- jitter
+            misses=row.misses + isinstance(outcome, Missing),
+            error=outcome.error if isinstance(outcome, Fault) else None,
+        )
+    )
+
+
+def _judge_end(runtime: Runtime, row: Poll, ended: Ended) -> Verdict:
+    result = read_result(runtime.catalogue.find(row.endpoint), ended.output)
+    state = JobState(ended.state.value)
+    reason = {
+        JobState.FAILED: Reason.UPSTREAM_FAILED,
+        JobState.TIMED_OUT: Reason.UPSTREAM_TIMED_OUT,
+        JobState.CANCELLED: Reason.CANCELLED if row.cancel else Reason.UPSTREAM_CANCELLED,
+    }.get(state)
+    error = ended.error
+    if state is JobState.COMPLETED and (soft := _soft_error(ended.output, result)):
+        state, reason, error = JobState.FAILED, Reason.UPSTREAM_FAILED, soft
+    move = end(
+        row.id,
+        row.lease,
+        state=state,
+        reason=reason,
+        error=error,
+        output=ended.output,
+        delay_ms=ended.delay_ms,
+        execution_ms=ended.execution_ms,
+        worker_id=ended.worker_id,
+        cost_usd=None if result.cost is None else str(result.cost),
+        polled=True,
+    )
+    if state is not JobState.COMPLETED:
+        return Verdict(move)
+    if ended.execution_ms is None:
+        return Verdict(move, result, row.age_seconds)
+    milliseconds = ended.execution_ms + (ended.delay_ms or 0)
+    return Verdict(move, result, runtime.real_seconds(milliseconds / 1000))
+
+
+def _soft_error(output: object, result: Result) -> str | None:
+    """A handler may end well with nothing but an `error` in its output: that is no result."""
+    if not isinstance(output, dict) or result.files or result.text:
+        return None
+    error = output.get("error")
+    return str(error) if error else None
+
+
+def _judge_missing(runtime: Runtime, row: Poll) -> Move:
+    """A job that the upstream does not know: what became of it?"""
+    if row.age_seconds > runtime.real_seconds(TTL_SECONDS):
+        state, reason = JobState.TIMED_OUT, Reason.TTL_PASSED
+    elif row.unseen_seconds > runtime.real_seconds(RETENTION_SECONDS):
+        state, reason = JobState.LOST, Reason.RESULT_EXPIRED
+    else:
+        state, reason = JobState.LOST, Reason.VANISHED
+    return end(
+        row.id,
+        row.lease,
+        state=state,
+        reason=reason,
+        error=f"the upstream answered 404 {row.misses + 1} times in a row",
+        polled=True,
+    )
+
+
+def _name_files(runtime: Runtime, endpoint: str, verdict: Verdict) -> list[NewArtifact]:
+    return [
+        NewArtifact(
+            job_id=verdict.move.job_id,
+            position=position,
+            endpoint=endpoint,
+            field=file.field,
+            source_url=file.url,
+            lives_seconds=runtime.real_seconds(URL_LIFE_SECONDS),
+        )
+        for position, file in enumerate(verdict.result.files)
+    ]
+
+
+POLL = Stage(
+    name=StageName.POLL,
+    batch=100,
+    act_seconds=2 * POLL_SECONDS,  # a cancel, and then a status
+    operation=Operation.STATUS,
+    interruptible=True,
+    claim=claim,
+    act=act,
+    record=record,
+)
+
+
+@shared_task(name="pressroom.poll", ignore_result=True)
+def poll(endpoint: str, at: int) -> None:
+    work_lane(POLL, endpoint, at)

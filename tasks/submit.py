@@ -1,0 +1,216 @@
+"""Submit: send queued jobs to the upstream by `/run`.
+
+    claim   queued jobs, as many as the quota gives; each `/run` is written down before it is sent
+    act     POST /run
+    record  accepted: in flight, to be asked for when it is likely to be done
+            busy, out of reach, key refused: back in the queue, no attempt spent, the lane closed
+            refused: failed for good       fault: another attempt, a few times
+            no reply: unknown
+    chain   poll
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from celery import shared_task
+
+from endpoints import forecast
+from endpoints.catalogue import Operation
+from endpoints.client import SUBMIT_SECONDS
+from endpoints.outcomes import Accepted, Busy, Fault, Refused, SubmitOutcome
+from models.attempt import Answer, AttemptEnd, answer_attempts
+from models.delivery import wake_deliveries
+from models.endpoint_stats import get_durations
+from models.job import TERMINAL, JobState, Reason
+from models.lane import StageName, close_lane, note_lane_works
+from models.transitions import (
+    Move,
+    Submission,
+    accept,
+    claim_submissions,
+    end,
+    follow_hints,
+    lose_sight,
+    move_jobs,
+    retry_submit,
+    snooze_submit,
+)
+from workers.lane import Chain, Stage, work_lane
+from workers.runtime import Runtime
+
+RETRY_SECONDS = 2.0  # after the first fault; twice as long after each more, with jitter
+HINT_SECONDS = 10.0  # over the longest that jobs take, for a webhook to come
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    row: Submission
+    outcome: SubmitOutcome
+
+
+async def claim(
+    runtime: Runtime, endpoint: str, limit: int, lease: UUID, lease_seconds: float
+) -> Sequence[Submission]:
+    async with runtime.database.begin() as session:
+        return await claim_submissions(
+            session, endpoint=endpoint, limit=limit, lease=lease, lease_seconds=lease_seconds
+        )
+
+
+async def act(runtime: Runtime, row: Submission) -> Submitted:
+    outcome = await runtime.upstream.submit(
+        row.endpoint, row.input, webhook=runtime.hint_url(row.id, row.lease)
+    )
+    return Submitted(row, outcome)
+
+
+async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> Chain:
+    operator = await runtime.operator_settings()
+    chain: dict[StageName, float] = {}
+    async with runtime.database.begin() as session:
+        durations = await get_durations(session, endpoint)
+        typical = runtime.typical_seconds(endpoint)
+        first_poll = forecast.seconds_to_next_poll(
+            durations, age_seconds=0, typical_seconds=typical
+        )
+        longest = forecast.likely_longest(durations, typical_seconds=typical)
+        moves = [
+            _move(
+                done,
+                first_poll=first_poll,
+                hint_wait=longest + HINT_SECONDS,
+                max_attempts=operator.max_attempts,
+            )
+            for done in ends
+        ]
+        moved = await move_jobs(session, moves)
+        await answer_attempts(session, [_answer(done) for done in ends])
+        ended = {move.job_id for move in moves if move.to in TERMINAL} & moved
+        if ended and await wake_deliveries(session, ended=ended, hold_seconds=0) is not None:
+            chain[StageName.NOTIFY] = 0.0
+        # A lease that ran out while the reply was on its way: the reply is as good as a hint.
+        late = [
+            (move.job_id, move.lease, move.upstream_id)
+            for move in moves
+            if move.upstream_id and move.job_id not in moved
+        ]
+        if late:
+            await follow_hints(session, late)
+        busy = [done.outcome for done in ends if isinstance(done.outcome, Busy)]
+        if busy:
+            longest_busy = max(busy, key=lambda outcome: outcome.retry_after_seconds or 0)
+            reason = f"{longest_busy.cause}: {longest_busy.detail}"
+            chain[StageName.SUBMIT] = await close_lane(
+                session,
+                StageName.SUBMIT,
+                endpoint,
+                reason=reason,
+                seconds=longest_busy.retry_after_seconds,
+            )
+            log.warning("lane_closed", reason=reason, seconds=chain[StageName.SUBMIT], jobs=len(busy))
+        else:
+            await note_lane_works(session, StageName.SUBMIT, endpoint)
+    for done, move in zip(ends, moves, strict=True):
+        if not isinstance(done.outcome, Accepted | Busy):
+            log.warning(
+                "submit_ended",
+                job=str(move.job_id),
+                attempt=done.row.attempt,
+                outcome=type(done.outcome).__name__,
+                error=move.error,
+            )
+        if move.job_id not in moved:
+            log.info("lease_lost", job=str(move.job_id), attempt=done.row.attempt)
+    if any(move.to is JobState.IN_QUEUE for move in moves):
+        chain[StageName.POLL] = first_poll
+    retries = [
+        move.due_in
+        for done, move in zip(ends, moves, strict=True)
+        if isinstance(done.outcome, Fault) and move.due_in is not None
+    ]
+    if retries and not busy:
+        chain[StageName.SUBMIT] = min(retries)
+    return chain
+
+
+def _move(done: Submitted, *, first_poll: float, hint_wait: float, max_attempts: int) -> Move:
+    """What an outcome makes of its job."""
+    job, lease, outcome = done.row.id, done.row.lease, done.outcome
+    if isinstance(outcome, Accepted):
+        return accept(job, lease, upstream_id=outcome.upstream_id, due_in=first_poll)
+    if isinstance(outcome, Busy):
+        return snooze_submit(job, lease, error=f"{outcome.cause}: {outcome.detail}")
+    if isinstance(outcome, Refused):
+        return end(
+            job,
+            lease,
+            state=JobState.FAILED,
+            reason=Reason.UPSTREAM_REFUSED,
+            error=f"{outcome.error} (HTTP {outcome.http_status})",
+        )
+    if isinstance(outcome, Fault):
+        if done.row.attempt >= max_attempts:
+            return end(
+                job,
+                lease,
+                state=JobState.FAILED,
+                reason=Reason.UPSTREAM_FAULT,
+                error=f"{outcome.error}, on each of {done.row.attempt} attempts",
+            )
+        backoff = RETRY_SECONDS * 2 ** (done.row.attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter
+        return retry_submit(job, lease, error=outcome.error, due_in=backoff)
+    return lose_sight(job, lease, error=outcome.error, due_in=hint_wait)
+
+
+def _answer(done: Submitted) -> AttemptEnd:
+    """What an outcome adds to the ledger."""
+    job, lease, outcome = done.row.id, done.row.lease, done.outcome
+    if isinstance(outcome, Accepted):
+        return AttemptEnd(
+            job_id=job,
+            lease=lease,
+            answer=Answer.ACCEPTED,
+            http_status=outcome.http_status,
+            upstream_id=outcome.upstream_id,
+        )
+    if isinstance(outcome, Busy):
+        return AttemptEnd(
+            job_id=job,
+            lease=lease,
+            answer=Answer.BUSY if outcome.http_status else Answer.UNSENT,
+            http_status=outcome.http_status,
+            error=outcome.detail,
+        )
+    return AttemptEnd(
+        job_id=job,
+        lease=lease,
+        answer=Answer.REFUSED
+        if isinstance(outcome, Refused)
+        else Answer.FAULT
+        if isinstance(outcome, Fault)
+        else Answer.UNKNOWN,
+        http_status=outcome.http_status,
+        error=outcome.error,
+    )
+
+
+SUBMIT = Stage(
+    name=StageName.SUBMIT,
+    batch=100,
+    act_seconds=SUBMIT_SECONDS,
+    operation=Operation.RUN,
+    interruptible=False,  # a `/run` that is dropped half-way may have been taken
+    claim=claim,
+    act=act,
+    record=record,
+)
+
+
+@shared_task(name="pressroom.submit", ignore_result=True)
+def submit(endpoint: str, at: int) -> None:
+    work_lane(SUBMIT, endpoint, at)

@@ -1,0 +1,13 @@
+"""What runs it: settings, the Celery app, the lane that every stage works, and the local stack.
+
+    settings.py            what the environment says   operator_settings.py   what operators change
+    app.py                 the Celery app              kombu_fix.py           a repair of kombu 5.7.0
+    lane.py, bell.py       how a stage works, and how it is woken
+    runtime.py, loop.py    what a process holds: one event loop, one database pool, one client
+    sweep_watch.py         a worker that misses the sweep runs it itself
+    store.py               where files are kept        telemetry.py           logs
+    health.py              is each part well, and what to do if not
+    stack/                 `pressroom up`: every process on one machine, supervised
+
+Workers start the tasks by name; this package knows none of them.
+"""

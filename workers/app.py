@@ -1,0 +1,79 @@
+"""The Celery app: one set of settings for every process, workers, beat, Flower and producers.
+
+Its messages are bells (`workers/bell.py`), acknowledged early and worth nothing when lost. Only
+`pressroom.generate` carries a request of somebody's: it is acknowledged late, and its id makes a
+second copy harmless.
+"""
+
+from celery import Celery
+
+from workers.kombu_fix import repair
+from workers.settings import Settings
+
+QUEUES = ("generate", "submit", "poll", "archive", "notify", "sweep")
+
+
+def make_app(settings: Settings) -> Celery:
+    """A configured app; connects to nothing yet."""
+    repair()
+    app = Celery(
+        "pressroom",
+        include=[f"tasks.{name}" for name in QUEUES],
+        broker=settings.broker_dsn,
+        backend=settings.broker_dsn,
+    )
+    app.conf.update(
+        task_serializer="json",
+        result_serializer="json",
+        event_serializer="json",
+        accept_content=["json"],
+        result_accept_content=["json"],
+        task_ignore_result=True,  # but for pressroom.generate
+        task_routes={f"pressroom.{name}": {"queue": name} for name in QUEUES},
+        task_default_queue="generate",
+        task_acks_late=False,
+        # A frozen Redis must not hang a publisher: what was not published, the sweep rings for.
+        broker_transport_options={
+            "global_keyprefix": settings.redis_prefix,
+            "visibility_timeout": 3600,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "retry_on_timeout": False,  # it could publish twice
+        },
+        result_backend_transport_options={
+            "global_keyprefix": settings.redis_prefix,
+            "retry_policy": {"max_retries": 2, "interval_start": 0, "interval_max": 0.2},
+        },
+        redis_socket_timeout=5,
+        redis_socket_connect_timeout=5,
+        result_expires=86_400,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # the supervisor and `doctor` watch it
+        task_publish_retry=True,
+        task_publish_retry_policy={
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0.1,
+            "interval_max": 0.2,
+        },
+        worker_disable_prefetch=True,  # what is not started yet is another worker's to take
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_soft_shutdown_timeout=20,
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        beat_schedule={
+            "sweep": {
+                "task": "pressroom.sweep",
+                "schedule": settings.sweep_seconds,
+                # Level-triggered: a late one is worth no more than the next.
+                "options": {"expires": settings.sweep_seconds * 2, "ignore_result": True},
+            }
+        },
+        beat_schedule_filename=str(settings.data_dir / "run" / "beat-schedule"),
+    )
+    return app

@@ -1,0 +1,150 @@
+"""What a process holds for its whole life: settings, database, Redis, the upstream, the store."""
+
+import hashlib
+import hmac
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from uuid import UUID
+
+import httpx
+import redis.asyncio
+import structlog
+from celery import Celery
+from obstore.store import ObjectStore
+
+from endpoints.catalogue import Catalogue, Limit, bill, load_catalogue
+from endpoints.client import UpstreamClient, open_http
+from endpoints.quota import Quota
+from models.database import Database
+from workers.bell import Bells
+from workers.loop import LoopThread
+from workers.operator_settings import OperatorSettings, OperatorSettingsReader
+from workers.settings import Settings
+from workers.store import open_store
+
+log = structlog.get_logger()
+REDIS_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Open connections, to be used on one event loop."""
+
+    settings: Settings
+    app: Celery
+    database: Database
+    redis: redis.asyncio.Redis
+    bells: Bells
+    quota: Quota
+    http: httpx.AsyncClient
+    upstream: UpstreamClient
+    store: ObjectStore
+    catalogue: Catalogue
+    operator: OperatorSettingsReader
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    async def operator_settings(self) -> OperatorSettings:
+        return await self.operator.get()
+
+    async def limit(self, endpoint: str, operation: str) -> Limit:
+        return (await self.operator.get()).limit(endpoint, operation)
+
+    def typical_seconds(self, endpoint: str) -> float | None:
+        """How long the catalogue says a job takes, from submit to end; None if it is not listed."""
+        listed = self.catalogue.find(endpoint)
+        if listed is None:
+            return None
+        return self.real_seconds(listed.typical_seconds + listed.typical_delay_seconds)
+
+    def usd_per_result_second(self, endpoint: str) -> Decimal | None:
+        """The price of an endpoint that is billed by its result's length and names no cost."""
+        listed = self.catalogue.find(endpoint)
+        if listed is None or listed.output.cost or listed.price is None:
+            return None
+        return bill(listed, {}, output_seconds=1.0)
+
+    def real_seconds(self, upstream_seconds: float) -> float:
+        """What the upstream calls so many seconds, on our clock: an emulator's may run faster."""
+        if self.settings.emulated:
+            return upstream_seconds / self.settings.emulator_clock
+        return upstream_seconds
+
+    def hint_url(self, job_id: UUID, lease: UUID) -> str | None:
+        """Where the upstream may say that this attempt has ended; None if it cannot reach us."""
+        base = self.settings.gateway_base
+        if base is None:
+            return None
+        return f"{base}/hints/{job_id}/{lease}/{hint_token(self.settings, job_id, lease)}"
+
+
+def hint_token(settings: Settings, job_id: UUID, lease: UUID) -> str:
+    """Proves that a hint's URL was made by us; the upstream's webhooks are not signed."""
+    secret = hashlib.sha256(b"hint:" + settings.upstream_secret.encode()).digest()
+    return hmac.new(secret, job_id.bytes + lease.bytes, hashlib.sha256).hexdigest()[:32]
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, app: Celery, *, name: str) -> AsyncIterator[Runtime]:
+    """Open everything on the running loop; nothing is connected to before it is used.
+
+    Args:
+        name: of the process, as Postgres shows it.
+    """
+    connection = redis.asyncio.Redis.from_url(
+        settings.redis_dsn,
+        socket_timeout=REDIS_SECONDS,
+        socket_connect_timeout=REDIS_SECONDS,
+    )
+    database = Database(settings.database_dsn, name=name)
+    http = open_http()
+    try:
+        yield Runtime(
+            settings=settings,
+            app=app,
+            database=database,
+            redis=connection,
+            bells=Bells(connection, app, prefix=settings.redis_prefix),
+            quota=Quota(connection, prefix=settings.redis_prefix),
+            http=http,
+            upstream=UpstreamClient(
+                http, base_url=settings.upstream_base, key=settings.upstream_secret
+            ),
+            store=open_store(settings),
+            catalogue=load_catalogue(),
+            operator=OperatorSettingsReader(database),
+        )
+    finally:
+        await http.aclose()
+        await connection.aclose()
+        await database.close()
+
+
+@dataclass(frozen=True)
+class Process:
+    """A worker process: its loop, and what it holds on it."""
+
+    loop: LoopThread
+    runtime: Runtime
+
+
+_process: Process | None = None
+
+
+def open_process(settings: Settings, app: Celery) -> Process:
+    """Open this worker process's loop and runtime; once, before Celery starts its threads."""
+    global _process  # noqa: PLW0603 -- one a process is what it is
+    loop = LoopThread()
+    opening = open_runtime(settings, app, name=f"worker {os.getpid()}")
+    _process = Process(loop, loop.run(opening.__aenter__(), seconds=30))
+    return _process
+
+
+def get_process() -> Process:
+    """The one that was opened; a stage that runs anywhere else is a mistake."""
+    if _process is None:
+        raise RuntimeError("no worker process: stages run only under `pressroom run worker`")
+    return _process

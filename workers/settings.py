@@ -1,0 +1,153 @@
+"""Settings of a process, read from `PRESSROOM_*` when it starts and never changed after.
+
+`PRESSROOM_DATA_DIR` alone is enough for every process of a local stack to find the others.
+"""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+EMULATOR_KEY = "rpa_emulator"  # opens nothing but the emulator
+SOCKET_PATH_BYTES = 100  # the kernel takes 107; the names within take some
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable `PRESSROOM_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="PRESSROOM_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(
+        Path("var"), description="Everything that the stack writes lies under this folder."
+    )
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL; the embedded server if unset. postgresql://user@host/name"
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis or Valkey; the embedded server if unset. redis://host:6379/0"
+    )
+    redis_prefix: str = Field(
+        "pressroom:", min_length=1, description="Before every key: one for each installation."
+    )
+    upstream_url: str | None = Field(
+        None, description="With the version: https://api.runpod.ai/v2. The emulator if unset."
+    )
+    upstream_key: SecretStr | None = Field(
+        None, description="The API key. Set with UPSTREAM_URL or not at all."
+    )
+    public_url: str | None = Field(
+        None,
+        description="Where the upstream can reach our gateway, for its webhooks. "
+        "None are asked for if unset (with the emulator: the gateway's own address).",
+    )
+    store_url: str | None = Field(
+        None,
+        description="Where files are kept: s3://bucket/prefix, gs://, az://, file:///. "
+        "DATA_DIR/store if unset. Credentials come from the store's own variables.",
+    )
+    gateway_host: str = Field("127.0.0.1", description="Where the gateway listens.")
+    gateway_port: int = Field(8000, ge=1, le=65535, description="Its port.")
+    flower_host: str = Field("127.0.0.1", description="Where Flower listens.")
+    flower_port: int = Field(5555, ge=1, le=65535, description="Its port.")
+    flower_password: SecretStr | None = Field(
+        None, description="For the user `pressroom`; made by `pressroom up` if unset."
+    )
+    emulator_host: str = Field("127.0.0.1", description="Where the emulator listens.")
+    emulator_port: int = Field(8900, ge=1, le=65535, description="Its port.")
+    emulator_clock: float = Field(
+        20.0, gt=0, le=1000, description="How many times faster the emulated upstream's time runs."
+    )
+    workers: int | None = Field(
+        None, ge=1, le=256, description="Worker processes that `up` starts; one a core if unset."
+    )
+    worker_threads: int = Field(
+        64, ge=4, le=1024, description="Stages that one worker runs at once; each waits on a thread."
+    )
+    sweep_seconds: float = Field(
+        2.0, ge=0.5, le=60, description="How often overdue lanes are looked for."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least that is logged."
+    )
+    log_format: Literal["json", "console"] = Field("json", description="One line for each event.")
+
+    @model_validator(mode="after")
+    def _upstream_is_whole(self) -> Self:
+        if self.upstream_key and not self.upstream_url:
+            raise ValueError(
+                "PRESSROOM_UPSTREAM_KEY is set and PRESSROOM_UPSTREAM_URL is not: set it to the "
+                "upstream's base URL (https://api.runpod.ai/v2), or unset the key for the emulator"
+            )
+        if self.upstream_url and not self.upstream_key:
+            raise ValueError(
+                "PRESSROOM_UPSTREAM_URL is set and PRESSROOM_UPSTREAM_KEY is not: set both, "
+                "or neither for the emulator"
+            )
+        return self
+
+    @property
+    def emulated(self) -> bool:
+        """Whether the upstream is the emulator."""
+        return self.upstream_url is None
+
+    @property
+    def upstream_base(self) -> str:
+        return self.upstream_url or f"http://{self.emulator_host}:{self.emulator_port}/v2"
+
+    @property
+    def upstream_secret(self) -> str:
+        return self.upstream_key.get_secret_value() if self.upstream_key else EMULATOR_KEY
+
+    @property
+    def gateway_base(self) -> str | None:
+        """Where the upstream reaches the gateway; None: nowhere."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        return f"http://{self.gateway_host}:{self.gateway_port}" if self.emulated else None
+
+    @property
+    def store_base(self) -> str:
+        return self.store_url or (self.data_dir / "store").absolute().as_uri()
+
+    @property
+    def embeds_postgres(self) -> bool:
+        return self.database_url is None
+
+    @property
+    def embeds_redis(self) -> bool:
+        return self.redis_url is None
+
+    @cached_property
+    def socket_dir(self) -> Path:
+        """Where the embedded servers' sockets are: outside DATA_DIR only if its path is too long."""
+        run = (self.data_dir / "run").absolute()
+        if len(bytes(run)) <= SOCKET_PATH_BYTES - len("/.s.PGSQL.5432"):
+            return run
+        return Path("/tmp") / f"pressroom-{hashlib.sha256(bytes(run)).hexdigest()[:16]}"  # noqa: S108 -- made for the owner alone
+
+    @property
+    def database_dsn(self) -> str:
+        """For SQLAlchemy, with psycopg."""
+        if self.database_url is None:
+            return f"postgresql+psycopg://postgres@/postgres?host={self.socket_dir}"
+        _, _, rest = self.database_url.get_secret_value().partition("://")
+        return f"postgresql+psycopg://{rest}"
+
+    @property
+    def redis_dsn(self) -> str:
+        """For redis-py."""
+        if self.redis_url is None:
+            return f"unix://{self.socket_dir}/valkey.sock?db=0"
+        return self.redis_url.get_secret_value()
+
+    @property
+    def broker_dsn(self) -> str:
+        """For kombu, which has other words for a socket."""
+        parts = urlsplit(self.redis_dsn)
+        if parts.scheme == "unix":
+            return f"redis+socket://{parts.path}?virtual_host=0"
+        return self.redis_dsn
