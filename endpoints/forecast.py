@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 SHORTEST_SECONDS = 0.1
 RATIO = 1.12  # so a forecast is within 6 % of what was seen
 BINS = 100
-BOUNDS = [SHORTEST_SECONDS * RATIO**i for i in range(BINS)]  # the upper bound of each bin; the last is open
+BOUNDS = [
+    SHORTEST_SECONDS * RATIO**i for i in range(BINS)
+]  # the upper bound of each bin; the last is open
 
 KEEP_PER_JOB = 0.995  # of the older counts, with each job counted: about the last 200 matter
 SHARE_DONE = 0.5  # of such jobs, at the time of the next poll

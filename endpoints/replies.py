@@ -59,7 +59,7 @@ def read_submit(response: httpx.Response) -> SubmitOutcome:
     state = _read_state(body)
     if isinstance(body, dict) and state is not UpstreamState.FAILED and (found := _read_id(body)):
         return Accepted(found, status)  # even under a 5xx: it has an id, so it may be billed
-    if 400 <= status < 500 and status not in _LATER:
+    if response.is_client_error and status not in _LATER:
         return Refused(_read_error(response, body), status)
     if status in _REPLY_LOST or response.is_success:
         return Unknown(_read_error(response, body), status)
@@ -107,9 +107,7 @@ def _read_busy(response: httpx.Response, body: object) -> Busy | None:
             status,
         )
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        return Busy(
-            BusyCause.KEY_REFUSED, _read_error(response, body), KEY_REFUSED_SECONDS, status
-        )
+        return Busy(BusyCause.KEY_REFUSED, _read_error(response, body), KEY_REFUSED_SECONDS, status)
     if status == httpx.codes.PAYMENT_REQUIRED:
         return Busy(
             BusyCause.PAYMENT_REQUIRED, _read_error(response, body), KEY_REFUSED_SECONDS, status

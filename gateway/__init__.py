@@ -1,1 +1,6 @@
+"""The ways in.
 
+cli/     the command line
+app.py   over HTTP: for now the upstream's webhooks
+hints.py what a webhook of the upstream is good for
+"""

@@ -3,11 +3,11 @@
 import datetime as dt
 import enum
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 import uuid_utils.compat
-from sqlalchemy import JSON, DateTime, Enum, MetaData, Numeric, Text, Uuid
+from sqlalchemy import JSON, CursorResult, DateTime, Enum, MetaData, Numeric, Result, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
@@ -18,6 +18,11 @@ Json = dict[str, Any]
 def new_id() -> UUID:
     """A UUIDv7: sorts by the time it was made, so that indexes on it stay narrow."""
     return uuid_utils.compat.uuid7()
+
+
+def count_rows(result: Result[Any]) -> int:
+    """How many rows a statement that returns none has written."""
+    return cast("CursorResult[Any]", result).rowcount
 
 
 def word_column(words: type[enum.StrEnum]) -> Enum:

@@ -85,9 +85,7 @@ async def get_campaign(session: AsyncSession, campaign_id: UUID) -> Campaign:
 
 async def list_campaigns(session: AsyncSession, *, limit: int) -> Sequence[Campaign]:
     """Newest first."""
-    return (
-        await session.scalars(select(Campaign).order_by(Campaign.id.desc()).limit(limit))
-    ).all()
+    return (await session.scalars(select(Campaign).order_by(Campaign.id.desc()).limit(limit))).all()
 
 
 async def count_jobs(session: AsyncSession, campaign_id: UUID) -> Progress:

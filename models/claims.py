@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.base import count_rows
 from models.job import JobState
 from models.lane import LANE_IS_OPEN, StageName
 
@@ -236,7 +237,7 @@ async def hand_back(session: AsyncSession, stage: StageName, *, lease: UUID) -> 
     Finding rows by lease alone reads the table's live partial index; it happens once in a stop.
     """
     result = await session.execute(_HAND_BACK[stage], {"lease": lease})
-    return result.rowcount  # type: ignore[attr-defined,no-any-return]  # of a CursorResult
+    return count_rows(result)
 
 
 _HELD = {

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
@@ -45,11 +46,15 @@ class Database:
             DatabaseUnavailable: no connection, or no tables.
         """
         try:
-            async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            async with (
+                AsyncSession(self.engine, expire_on_commit=False) as session,
+                session.begin(),
+            ):
                 yield session
         except OperationalError as error:
             raise DatabaseUnavailable(
-                f"PostgreSQL did not answer: {error.orig}. Is the stack up? `pressroom doctor` tells."
+                f"PostgreSQL did not answer: {str(error.orig).strip()}. Is the stack up? "
+                "`pressroom doctor` tells"
             ) from error
         except ProgrammingError as error:
             if "UndefinedTable" not in type(error.orig).__name__:
@@ -60,3 +65,8 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+async def ping(session: AsyncSession) -> None:
+    """Ask for an answer."""
+    await session.execute(text("SELECT 1"))

@@ -14,7 +14,6 @@ Postgres is the truth; a Celery message only says that there may be work. Every 
 
 import datetime as dt
 import enum
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -167,5 +166,3 @@ class Job(Base):
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
     submitted_at: Mapped[dt.datetime | None]  # when the attempt that was accepted was sent
     finished_at: Mapped[dt.datetime | None]
-
-

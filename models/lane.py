@@ -123,9 +123,7 @@ async def set_paused(
     )
 
 
-async def seconds_until_due(
-    session: AsyncSession, stage: StageName, endpoint: str
-) -> float | None:
+async def seconds_until_due(session: AsyncSession, stage: StageName, endpoint: str) -> float | None:
     """How long until the lane has something to do: 0 if it has; None if nothing waits.
 
     A closed lane is not due before it opens; a paused one never.

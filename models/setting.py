@@ -25,7 +25,7 @@ class Setting(Base):
 async def get_settings(session: AsyncSession) -> dict[str, Any]:
     """Name to value, of those that were ever set."""
     rows = await session.execute(select(Setting.name, Setting.value))
-    return {name: value for name, value in rows}
+    return dict(rows.tuples().all())
 
 
 async def put_setting(session: AsyncSession, *, name: str, value: object) -> None:

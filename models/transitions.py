@@ -20,6 +20,7 @@ import orjson
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.base import count_rows
 from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason
 from models.lane import LANE_IS_OPEN, StageName
 
@@ -111,9 +112,7 @@ def accept(job_id: UUID, lease: UUID, *, upstream_id: str, due_in: float) -> Mov
 
 def snooze_submit(job_id: UUID, lease: UUID, *, error: str) -> Move:
     """Told to wait: back in the queue as if nothing had been sent. The lane says until when."""
-    return Move(
-        job_id=job_id, lease=lease, to=S.QUEUED, error=error, due_in=0.0, attempt_change=-1
-    )
+    return Move(job_id=job_id, lease=lease, to=S.QUEUED, error=error, due_in=0.0, attempt_change=-1)
 
 
 def retry_submit(job_id: UUID, lease: UUID, *, error: str, due_in: float) -> Move:
@@ -309,7 +308,7 @@ async def give_up_orphans(session: AsyncSession, *, wait_seconds: float) -> int:
         """),
         {"wait": wait_seconds},
     )
-    return result.rowcount
+    return count_rows(result)
 
 
 async def resolve_unknown(session: AsyncSession, *, max_attempts: int) -> Sequence[UUID]:

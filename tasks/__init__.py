@@ -1,9 +1,9 @@
 """What happens: one file a stage, in the order of a job's life.
 
-    generate   a request comes in by Celery       intake.py   what every way in does with one
-    submit     POST /run                          each stage: claim, act, record, chain
-    poll       GET /status                        (workers/lane.py runs them)
-    archive    the files into our store           media.py    what a file is
-    notify     word to the producer               results.py  what a producer is told
-    sweep      rings for what is overdue
+generate   a request comes in by Celery       intake.py   what every way in does with one
+submit     POST /run                          each stage: claim, act, record, chain
+poll       GET /status                        (workers/lane.py runs them)
+archive    the files into our store           media.py    what a file is
+notify     word to the producer               results.py  what a producer is told
+sweep      rings for what is overdue
 """

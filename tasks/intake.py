@@ -71,7 +71,10 @@ def check_request(catalogue: Catalogue, request: Request, *, on_unknown: OnUnkno
     if not ENDPOINT_NAME.fullmatch(name) and not listed:
         raise InvalidRequest(
             name,
-            ["an endpoint's id is letters, digits, '.', '_' and '-'" + say_suggestions(catalogue, name)],
+            [
+                "an endpoint's id is letters, digits, '.', '_' and '-'"
+                + say_suggestions(catalogue, name)
+            ],
         )
     values = dict(request.input)
     problems = [str(problem) for problem in listed.check(values)] if listed else []

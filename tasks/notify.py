@@ -1,9 +1,9 @@
 """Notify: tell producers that their jobs have ended. Here: complete the Celery task.
 
-    claim   deliveries of jobs that have ended, with the jobs and their files
-    act     store the result, and apply what was linked to the task
-    record  delivered, or again later
-    chain   itself
+claim   deliveries of jobs that have ended, with the jobs and their files
+act     store the result, and apply what was linked to the task
+record  delivered, or again later
+chain   itself
 """
 
 import asyncio
@@ -114,9 +114,7 @@ def complete_task(app: Celery, request: dict[str, Any], result: dict[str, Any]) 
     context = Context(request)
     backend = app.backend
     if result["state"] != JobState.COMPLETED:
-        error = GenerationFailed(
-            result["id"], result["state"], result["reason"], result["error"]
-        )
+        error = GenerationFailed(result["id"], result["state"], result["reason"], result["error"])
         backend.mark_as_failure(request["id"], error, request=context)
         return
     for callback in request["callbacks"] or []:
@@ -168,5 +166,3 @@ NOTIFY = Stage(
 @shared_task(name="pressroom.notify", ignore_result=True)
 def notify(endpoint: str, at: int) -> None:
     work_lane(NOTIFY, endpoint, at)
-
-

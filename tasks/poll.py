@@ -1,16 +1,16 @@
 """Poll: ask the upstream for the jobs that are likely to be done.
 
-    claim   jobs in flight that are due, as many as the quota gives
-    act     GET /status; POST /cancel first, if somebody asked for that
-    record  not done: asked for again when it is likely to be
-            ended: the result, its cost and its files are written down in one transaction
-            404: which of its meanings it has is decided from what we know
-    chain   itself, archive, notify
+claim   jobs in flight that are due, as many as the quota gives
+act     GET /status; POST /cancel first, if somebody asked for that
+record  not done: asked for again when it is likely to be
+        ended: the result, its cost and its files are written down in one transaction
+        404: which of its meanings it has is decided from what we know
+chain   itself, archive, notify
 """
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -55,7 +55,7 @@ class Verdict:
     """What an outcome makes of its job."""
 
     move: Move
-    result: Result = Result()
+    result: Result = field(default_factory=Result)
     seconds: float | None = None  # that the job took, if it completed
 
 
@@ -114,7 +114,7 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Cha
                 StageName.POLL,
                 endpoint,
                 reason=f"{busy[0].cause}: {busy[0].detail}",
-                seconds=max((one.retry_after_seconds or 0 for one in busy)) or None,
+                seconds=max(one.retry_after_seconds or 0 for one in busy) or None,
             )
             log.warning("lane_closed", reason=busy[0].cause, seconds=chain[StageName.POLL])
         else:

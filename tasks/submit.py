@@ -1,12 +1,12 @@
 """Submit: send queued jobs to the upstream by `/run`.
 
-    claim   queued jobs, as many as the quota gives; each `/run` is written down before it is sent
-    act     POST /run
-    record  accepted: in flight, to be asked for when it is likely to be done
-            busy, out of reach, key refused: back in the queue, no attempt spent, the lane closed
-            refused: failed for good       fault: another attempt, a few times
-            no reply: unknown
-    chain   poll
+claim   queued jobs, as many as the quota gives; each `/run` is written down before it is sent
+act     POST /run
+record  accepted: in flight, to be asked for when it is likely to be done
+        busy, out of reach, key refused: back in the queue, no attempt spent, the lane closed
+        refused: failed for good       fault: another attempt, a few times
+        no reply: unknown
+chain   poll
 """
 
 import random
@@ -112,7 +112,9 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
                 reason=reason,
                 seconds=longest_busy.retry_after_seconds,
             )
-            log.warning("lane_closed", reason=reason, seconds=chain[StageName.SUBMIT], jobs=len(busy))
+            log.warning(
+                "lane_closed", reason=reason, seconds=chain[StageName.SUBMIT], jobs=len(busy)
+            )
         else:
             await note_lane_works(session, StageName.SUBMIT, endpoint)
     for done, move in zip(ends, moves, strict=True):

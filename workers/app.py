@@ -18,7 +18,7 @@ def make_app(settings: Settings) -> Celery:
     repair()
     app = Celery(
         "pressroom",
-        include=[f"tasks.{name}" for name in QUEUES],
+        include=["workers.health", *(f"tasks.{name}" for name in QUEUES)],
         broker=settings.broker_dsn,
         backend=settings.broker_dsn,
     )

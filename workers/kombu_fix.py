@@ -6,9 +6,9 @@ ends the worker if it holds any unacknowledged message, as a worker with a count
 Nothing is lost by letting that close pass: the messages are in Redis and come back.
 """
 
+from importlib.metadata import version
 from typing import Any
 
-import kombu
 from kombu.transport import redis
 
 REPAIRED_VERSION = "5.7.0"
@@ -26,5 +26,5 @@ def _close_detached(channel: Any) -> None:  # noqa: ANN401 -- kombu has no types
 
 def repair() -> None:
     """Patch kombu, if it is the version that needs it."""
-    if kombu.__version__ == REPAIRED_VERSION:
-        redis.Channel.close = _close_detached
+    if version("kombu") == REPAIRED_VERSION:
+        redis.Channel.close = _close_detached  # type: ignore[assignment,method-assign]  # so a patch is

@@ -200,7 +200,7 @@ class LaneRun(Generic[Row, End]):
 
         A call that raises is a bug, and is logged: its row is left to the end of its lease.
         """
-        pending = {
+        pending: set[asyncio.Task[End]] = {
             asyncio.create_task(self._stage.act(self._runtime, row), name=str(row.id))  # type: ignore[arg-type]  # every act is a coroutine function
             for row in rows
         }

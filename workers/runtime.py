@@ -5,7 +5,7 @@ import hmac
 import os
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
@@ -28,6 +28,7 @@ from workers.store import open_store
 
 log = structlog.get_logger()
 REDIS_SECONDS = 5.0
+OPEN_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class Process:
 
     loop: LoopThread
     runtime: Runtime
+    held: AsyncExitStack  # what closes the runtime, which must not be collected before the end
 
 
 _process: Process | None = None
@@ -138,8 +140,9 @@ def open_process(settings: Settings, app: Celery) -> Process:
     """Open this worker process's loop and runtime; once, before Celery starts its threads."""
     global _process  # noqa: PLW0603 -- one a process is what it is
     loop = LoopThread()
-    opening = open_runtime(settings, app, name=f"worker {os.getpid()}")
-    _process = Process(loop, loop.run(opening.__aenter__(), seconds=30))
+    held = AsyncExitStack()
+    opening = held.enter_async_context(open_runtime(settings, app, name=f"worker {os.getpid()}"))
+    _process = Process(loop, loop.run(opening, seconds=OPEN_SECONDS), held)
     return _process
 
 

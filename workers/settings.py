@@ -65,7 +65,10 @@ class Settings(BaseSettings):
         None, ge=1, le=256, description="Worker processes that `up` starts; one a core if unset."
     )
     worker_threads: int = Field(
-        64, ge=4, le=1024, description="Stages that one worker runs at once; each waits on a thread."
+        64,
+        ge=4,
+        le=1024,
+        description="Stages that one worker runs at once; each waits on a thread.",
     )
     sweep_seconds: float = Field(
         2.0, ge=0.5, le=60, description="How often overdue lanes are looked for."

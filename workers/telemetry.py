@@ -12,7 +12,16 @@ import structlog
 from workers.settings import Settings
 
 # They say at `info` what we say ourselves, or what nobody asked.
-QUIET = ("httpx", "httpcore", "kombu", "celery.worker.strategy", "celery.app.trace", "alembic", "tornado.access")
+QUIET = (
+    "httpx",
+    "httpcore",
+    "kombu",
+    "celery.worker.strategy",
+    "celery.app.trace",
+    "celery.beat",
+    "alembic",
+    "tornado.access",
+)
 
 
 def set_up(settings: Settings) -> None:

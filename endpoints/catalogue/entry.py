@@ -111,8 +111,11 @@ class Endpoint:
     openai: tuple[str, ...] | None = None
     limits: Mapping[Operation, Limit] = field(default_factory=dict)
 
-    def check(self, values: Mapping[str, Any]) -> list[Problem]:
-        """Return what is wrong with an input, one problem a field; empty if it can be sent."""
+    def check(self, values: object) -> list[Problem]:
+        """Return what is wrong with an input, one problem a field; empty if it can be sent.
+
+        Takes any JSON value: what is no object is one problem.
+        """
         return self._check.problems(values)
 
     def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:

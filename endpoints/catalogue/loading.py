@@ -40,6 +40,20 @@ class CatalogueError(ValueError):
         return f"{where}: {self.reason}"
 
 
+class _Loader(yaml.CSafeLoader):
+    """A safe loader that refuses a key given twice, of which YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 -- the loader's own signature
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} stands here twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -123,7 +137,7 @@ def read_catalogue(folder: Traversable) -> Catalogue:
 
 def _read(folder: Traversable, file: str) -> dict[str, Any]:
     try:
-        content = yaml.load((folder / file).read_bytes(), yaml.CSafeLoader)
+        content = yaml.load((folder / file).read_bytes(), _Loader)  # noqa: S506 -- a safe one
     except (OSError, yaml.YAMLError) as error:
         raise CatalogueError(file, "", "", str(error)) from error
     if not isinstance(content, dict):

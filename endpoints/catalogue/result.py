@@ -103,7 +103,7 @@ def _last_cost(objects: list[dict[str, Any]]) -> Decimal | None:
 
 def _count(usage: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     counts = (_number(usage.get(name), bound=TOKENS_BOUND) for name in names)
-    return next((int(count) for count in counts if count is not None), None)
+    return next((int(count) for count in counts if count is not None and count % 1 == 0), None)
 
 
 def _number(value: object, *, bound: int) -> Decimal | None:

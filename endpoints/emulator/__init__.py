@@ -6,9 +6,9 @@ service may do to its callers (see `faults`). It shares no code with the client 
 this project it imports the catalogue alone, which says what an endpoint takes, gives and costs.
 """
 
-from endpoints.emulator.app import create_app, serve
+from endpoints.emulator.app import create_app, listening, serve
 from endpoints.emulator.clock import Clock
 from endpoints.emulator.config import EmulatorConfig
 from endpoints.emulator.upstream import UPSTREAM, Upstream
 
-__all__ = ["UPSTREAM", "Clock", "EmulatorConfig", "Upstream", "create_app", "serve"]
+__all__ = ["UPSTREAM", "Clock", "EmulatorConfig", "Upstream", "create_app", "listening", "serve"]

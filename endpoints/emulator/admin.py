@@ -4,6 +4,7 @@ import functools
 import ipaddress
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Final, TypeAlias
 
 from aiohttp import web
 
@@ -14,7 +15,8 @@ from endpoints.emulator.jobs import State
 from endpoints.emulator.limits import Gate
 from endpoints.emulator.upstream import UPSTREAM, Upstream
 
-Control = Callable[[Upstream, web.Request], Awaitable[object]]
+PACE: Final = dict.fromkeys(["execution_seconds", "workers"]).keys()
+Control: TypeAlias = Callable[[Upstream, web.Request], Awaitable[object]]
 
 
 def add_admin_routes(app: web.Application) -> None:
@@ -105,15 +107,17 @@ async def disarm_fault(upstream: Upstream, request: web.Request) -> object:
 
 async def add_custom(upstream: Upstream, request: web.Request) -> object:
     """Serve an endpoint of somebody's own: {endpoint, execution_seconds?, workers?}."""
-    match parse_object(await request.read()):
-        case {"endpoint": str(name), **pace} if name and name not in upstream.served:
-            if pace.keys() - {"execution_seconds", "workers"}:
-                raise BadRequest("wanted {endpoint, execution_seconds?, workers?}")
-            upstream.add_custom(name, **pace)  # type: ignore[arg-type]  # the values are the operator's own
-            return {"endpoint": name}
-        case {"endpoint": str(name)} if name:
+    body = parse_object(await request.read())
+    match body:
+        case {"endpoint": str(name)} if name in upstream.served:
             raise BadRequest(f"endpoint: {name!r} is served already")
-    raise BadRequest("endpoint: a name is required")
+        case {"endpoint": str(name), **pace} if name and not pace.keys() - PACE:
+            seconds, workers = (pace.get(field) for field in PACE)
+            if not isinstance(seconds, int | float | None) or not isinstance(workers, int | None):
+                raise BadRequest(f"wanted numbers, {pace} came")
+            upstream.add_custom(name, execution_seconds=seconds, workers=workers)
+            return {"endpoint": name}
+    raise BadRequest(f"wanted {{endpoint, {'?, '.join(PACE)}?}}, {body} came")
 
 
 async def skip_time(upstream: Upstream, request: web.Request) -> object:

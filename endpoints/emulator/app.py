@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 def create_app(config: EmulatorConfig, *, clock: Clock | None = None) -> web.Application:
     """Return the emulator as an application; `clock` replaces the one that `config` describes.
 
-    Run it with `handler_cancellation=True`, so that whoever hangs up stops counting as concurrent.
+    To run it, `listening` is better: with it, whoever hangs up stops counting as concurrent.
     """
     # One byte more than the largest body that is taken, so that its refusal is ours to word.
     app = web.Application(client_max_size=operations.RUNSYNC_BODY_BYTES + 1)
@@ -59,31 +60,34 @@ def create_app(config: EmulatorConfig, *, clock: Clock | None = None) -> web.App
     return app
 
 
-async def serve(config: EmulatorConfig) -> None:
-    """Run the emulator until SIGTERM or SIGINT, or until cancelled."""
+@asynccontextmanager
+async def listening(config: EmulatorConfig, *, clock: Clock | None = None) -> AsyncIterator[str]:
+    """Run the emulator and give its URL; port 0 takes a free one."""
     runner = web.AppRunner(
-        create_app(config),
+        create_app(config, clock=clock),
         access_log=None,
         handler_cancellation=True,
         handle_signals=False,
         shutdown_timeout=STOP_SECONDS,
     )
     await runner.setup()
+    try:
+        await web.TCPSite(runner, config.host, config.port, backlog=BACKLOG).start()
+        host, port, *_ = runner.addresses[0]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def serve(config: EmulatorConfig) -> None:
+    """Run the emulator until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    try:
-        await web.TCPSite(runner, config.host, config.port, backlog=BACKLOG).start()
-        log.info(
-            "emulator listening on http://%s:%d, clock x %g",
-            config.host,
-            config.port,
-            config.clock_factor,
-        )
+    async with listening(config) as url:
+        log.info("emulator listening on %s, clock x %g", url, config.clock_factor)
         await stop.wait()
-    finally:
-        await runner.cleanup()
 
 
 async def _let_go(app: web.Application) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from endpoints.emulator.jobs import State
+from endpoints.emulator.limits import OPERATIONS
 
 DEFAULT_KEY: Final = "rpa_emulator"
 
@@ -50,5 +51,8 @@ class EmulatorConfig:
             raise ValueError(f"overrun_state: {self.overrun_state} is not TIMED_OUT or FAILED")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers: {self.workers} is less than 1; None is without limit")
+        unknown = self.limits.keys() - OPERATIONS
+        if unknown:
+            raise ValueError(f"limits: {min(unknown)!r} is not one of {sorted(OPERATIONS)}")
         if self.spread < 0:
             raise ValueError(f"spread: {self.spread} is less than 0")

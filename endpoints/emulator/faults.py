@@ -23,6 +23,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from endpoints.emulator.limits import OPERATIONS
+
 FILES: Final = "files"  # the operation name of a download
 
 
@@ -187,6 +189,9 @@ def _check(fault: Fault) -> None:
         came = getattr(fault, name)
         if not isinstance(came, wanted) or isinstance(came, bool):
             raise FaultError(f"{name}: {came!r} is of the wrong type")
+    if fault.operation not in {None, FILES, *OPERATIONS}:
+        wanted_words = ", ".join(sorted({FILES, *OPERATIONS}))
+        raise FaultError(f"operation: {fault.operation!r} is not one of {wanted_words}")
     if not 0 <= fault.probability <= 1:
         raise FaultError(f"probability: {fault.probability} is not between 0 and 1")
     if not LOWEST_ERROR_STATUS <= fault.status <= HIGHEST_ERROR_STATUS:

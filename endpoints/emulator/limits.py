@@ -6,8 +6,13 @@ that is refused does not count against the window.
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Final
 
-WINDOW_SECONDS = 10.0
+WINDOW_SECONDS: Final = 10.0
+OPERATIONS: Final = frozenset(
+    {"run", "runsync", "status", "stream", "cancel", "retry", "purge-queue", "health"}
+    | {"openai", "openai-models"}
+)
 
 
 @dataclass(slots=True)

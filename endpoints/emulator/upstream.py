@@ -1,6 +1,7 @@
 """The emulated upstream as a whole: what it serves, remembers, bills and sends."""
 
 import asyncio
+import dataclasses
 from typing import Final
 
 from aiohttp import web
@@ -80,8 +81,8 @@ class Upstream:
         self.webhooks.clear()
         self._clear()
         for served in custom:
-            self.served[served.name] = served
-            self.store.open_pool(served.name, workers=served.pool.workers)
+            pool = self.store.open_pool(served.name, workers=served.pool.workers)
+            self.served[served.name] = dataclasses.replace(served, pool=pool)
 
     def add_custom(
         self,
@@ -152,7 +153,7 @@ class Upstream:
             delay=delay,
             execution=execution,
             quirk=quirk,
-            base_url=self.config.public_url or base_url,
+            base_url=(self.config.public_url or base_url).rstrip("/"),
             webhook=body.webhook,
             fate=self._draw_fate(served.name, operation),
         )
@@ -239,6 +240,8 @@ class Upstream:
         if completed or (cancelled_late and self.config.bill_cancelled):
 
             def publish(spec: MediaSpec) -> str:
+                if not completed:
+                    return ""  # billed, but nobody will see it
                 file = self.shelf.publish(spec, endpoint=job.endpoint, now=ended_at)
                 return f"{job.base_url}/files/{file.name}"
 

@@ -32,7 +32,7 @@ def replace(file, old, new):
             "black-forest-labs-flux-1-dev: input.properties.width.minimun",
         ),
         ("kind: image", "kind: picture", "image.yaml: kind: Input should be 'image'"),
-        ("name: P-Image T2I\n", "", "p-image-t2i: name: Field required"),
+        ("name: P-Image T2I\n    ", "", "p-image-t2i: name: Field required"),
         (
             "default: 28",
             "default: 99",
@@ -54,7 +54,7 @@ def replace(file, old, new):
         ),
         (P_IMAGE_PRICE, "price: {per: second, usd: 1}", "price.length: missing, wanted one of"),
         ("additionalProperties: false", "additionalProperties: true", "additionalProperties"),
-        ("p-image-t2i:", "z-image-turbo:", "z-image-turbo"),
+        ("p-image-t2i:", "z-image-turbo:", "'z-image-turbo' stands here twice"),
         ("aliases: [google-nano-banana-edit]", "aliases: [p-image-t2i]", "'p-image-t2i' is taken"),
         ("kind: image", "kind: [", "image.yaml: while parsing"),
     ],

@@ -30,7 +30,9 @@ PALETTES: Final[tuple[tuple[str, ...], ...]] = (
 
 def seeded(*words: object) -> random.Random:
     """Return a generator that is determined by `words`, on any machine."""
-    return random.Random("\x1f".join(map(str, words)))  # noqa: S311 -- draws, not secrets
+    # JSON may hold half a surrogate pair, which is no text but must not be fatal.
+    key = "\x1f".join(map(str, words)).encode(errors="surrogatepass")
+    return random.Random(key)  # noqa: S311 -- draws, not secrets
 
 
 def pick_palette(draws: random.Random) -> list[Colour]:

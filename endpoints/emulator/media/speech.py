@@ -85,13 +85,13 @@ class SpeechSpec:
         wanted = round(self.seconds * SAMPLE_RATE)
         notes = math.ceil(wanted / NOTE_SAMPLES)
         spread = max(1.0, len(self.prompt)) / notes
-        key = zlib.crc32(self.voice.encode()) % 5
+        key = zlib.crc32(self.voice.encode(errors="surrogatepass")) % 5
         tune = bytearray()
         for note in range(notes):
             start = round(note * spread)
             letters = self.prompt[start : start + LETTERS_A_NOTE]
             first_of_word = letters[:1].isupper() or " " in letters
-            pitch = zlib.crc32(letters.lower().encode()) % (len(SCALE) - 3)
+            pitch = zlib.crc32(letters.lower().encode(errors="surrogatepass")) % (len(SCALE) - 3)
             tune += _note(pitch + key % 4, first_of_word)
         return bytes(tune[: 2 * wanted])
 

@@ -50,10 +50,12 @@ class ClipSpec:
         with av.open(file, "w", format="mp4") as container:
             options = {"preset": "ultrafast", "crf": "27"}
             stream = container.add_stream("libx264", rate=FRAMES_A_SECOND, options=options)
-            stream.width, stream.height = self._frame_size()
+            width, height = self._frame_size()
+            stream.width, stream.height = width, height
             stream.pix_fmt = "yuv420p"
             for picture in self._draw_frames():
-                container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+                pixels = picture.convert("RGBA").tobytes()
+                container.mux(stream.encode(av.VideoFrame.from_bytes(pixels, width, height)))
             container.mux(stream.encode(None))
         return file.getvalue()
 

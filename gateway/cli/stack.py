@@ -1,0 +1,201 @@
+"""`pressroom up`, `down`, `status`, and `run`: the stack of this machine, and its processes."""
+
+import json
+import signal
+import threading
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from workers.settings import Settings
+from workers.stack.lifecycle import bring_up, flower_url, take_down
+from workers.stack.supervisor import ProcessState, StackError, Supervisor
+
+out = Console()
+notes = Console(stderr=True)
+
+run_app = typer.Typer(
+    help="Run one process in the foreground: what `up` and compose.yaml start.",
+    no_args_is_help=True,
+)
+
+STATE_STYLES = {"RUNNING": "green", "STARTING": "yellow", "BACKOFF": "yellow", "STOPPING": "yellow"}
+
+
+def up(
+    *,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return once everything runs.")
+    ] = False,
+) -> None:
+    """Start everything on this machine, without Docker.
+
+    PostgreSQL and Valkey (unless PRESSROOM_DATABASE_URL and PRESSROOM_REDIS_URL name others), one
+    worker a core, beat, Flower, the gateway, and the emulator (unless PRESSROOM_UPSTREAM_URL and
+    PRESSROOM_UPSTREAM_KEY are set). Data stays in PRESSROOM_DATA_DIR.
+
+    Examples:
+
+        pressroom up --detach
+
+        PRESSROOM_DATA_DIR=/srv/press PRESSROOM_GATEWAY_PORT=8100 pressroom up
+    """
+    settings = Settings()
+    with notes.status("starting") as spinner:
+
+        def report(step: str) -> None:
+            spinner.update(step)
+            notes.print(f"[dim]{step}[/dim]")
+
+        try:
+            bring_up(settings, report)
+        except StackError as error:
+            raise _fail(error) from error
+    show_stack(settings)
+    if detach:
+        notes.print("stop it with [bold]pressroom down[/bold]")
+        return
+    notes.print("running; [bold]Ctrl-C[/bold] stops it")
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    supervisor = Supervisor(settings)
+    while not asked.wait(1.0):
+        if not supervisor.is_up():
+            raise _fail(StackError("the stack was stopped from elsewhere"))
+    down()
+
+
+def down() -> None:
+    """Stop everything that `up` started. What is on its way to the upstream is waited for."""
+    settings = Settings()
+    with notes.status("stopping"):
+        try:
+            was_up = take_down(settings, lambda step: notes.print(f"[dim]{step}[/dim]"))
+        except StackError as error:
+            raise _fail(error) from error
+    notes.print("down" if was_up else f"no stack is up in {settings.data_dir}")
+
+
+def status(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Show the processes of the stack. Exits with 1 if it is down or something does not run."""
+    settings = Settings()
+    states = Supervisor(settings).states()
+    if as_json:
+        out.print_json(json.dumps(describe(settings, states)))
+    elif states:
+        show_stack(settings)
+    else:
+        notes.print(
+            f"no stack is up in {settings.data_dir}; start one with [bold]pressroom up[/bold]"
+        )
+    if not states or not all(state.running for state in states):
+        raise typer.Exit(1)
+
+
+def describe(settings: Settings, states: list[ProcessState]) -> dict[str, object]:
+    return {
+        "up": bool(states) and all(state.running for state in states),
+        "data_dir": str(settings.data_dir.absolute()),
+        "upstream": settings.upstream_base,
+        "emulated": settings.emulated,
+        "gateway": f"http://{settings.gateway_host}:{settings.gateway_port}",
+        "flower": flower_url(settings),
+        "processes": [
+            {
+                "name": state.name,
+                "state": state.state,
+                "pid": state.pid,
+                "up_seconds": state.up_seconds,
+                "log": state.log,
+            }
+            for state in states
+        ],
+    }
+
+
+def show_stack(settings: Settings) -> None:
+    states = Supervisor(settings).states()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("process", "state", "pid", "up", "log"):
+        table.add_column(name)
+    for state in states:
+        style = STATE_STYLES.get(state.state, "red")
+        table.add_row(
+            state.name,
+            f"[{style}]{state.state.lower()}[/{style}]",
+            str(state.pid or "-"),
+            f"{state.up_seconds} s" if state.up_seconds is not None else "-",
+            state.log,
+        )
+    out.print(table)
+    upstream = f"{settings.upstream_base}" + ("  (the emulator)" if settings.emulated else "")
+    password = settings.data_dir / "run" / "flower-password"
+    login = f"user pressroom, password in {password}" if password.exists() else "user pressroom"
+    out.print(f"\nupstream  {upstream}", highlight=False)
+    out.print(f"gateway   http://{settings.gateway_host}:{settings.gateway_port}", highlight=False)
+    out.print(f"Flower    {flower_url(settings)}  ({login})", highlight=False)
+
+
+@run_app.command()
+def worker(
+    name: Annotated[str, typer.Option(help="Shown by Flower and `celery inspect`.")] = "worker",
+) -> None:
+    """Run a worker."""
+    from workers.worker import run_worker  # noqa: PLC0415 -- the commands start fast
+
+    run_worker(Settings(), name=name)
+
+
+@run_app.command()
+def beat() -> None:
+    """Run beat, which ticks the sweep. Several do no harm."""
+    from workers.beat import run_beat  # noqa: PLC0415
+
+    run_beat(Settings())
+
+
+@run_app.command()
+def flower() -> None:
+    """Run Flower: read-only, behind a login."""
+    from workers.flower import run_flower  # noqa: PLC0415
+
+    run_flower(Settings())
+
+
+@run_app.command()
+def gateway() -> None:
+    """Run the gateway, which takes the upstream's webhooks."""
+    from gateway.app import run_gateway  # noqa: PLC0415
+
+    run_gateway(Settings())
+
+
+@run_app.command()
+def emulator() -> None:
+    """Run the emulator of the upstream."""
+    from endpoints.emulator.__main__ import main  # noqa: PLC0415
+
+    settings = Settings()
+    main(
+        [
+            f"--host={settings.emulator_host}",
+            f"--port={settings.emulator_port}",
+            f"--clock={settings.emulator_clock:g}",
+        ]
+    )
+
+
+@run_app.command("migrate")
+def run_migrations() -> None:
+    """Bring the database to the newest schema. Safe to run twice, and at once."""
+    from models.migrate import migrate  # noqa: PLC0415
+
+    notes.print(f"the database is at version {migrate(Settings().database_dsn)}")
+
+
+def _fail(error: Exception) -> typer.Exit:
+    notes.print(f"[red]{error}[/red]", highlight=False)
+    return typer.Exit(1)

@@ -1,0 +1,68 @@
+"""Webhooks of the upstream are hints: a job is said to have ended, so it is asked for now.
+
+They are unsigned, undocumented and may come twice, early or never. Their URL is what we made it:
+it names the attempt, and holds a token that nobody else can make. Of the body only the upstream's
+id is read, and only followed up: the next poll says what is true.
+
+They come in storms, so they are collected for a moment and written in one statement.
+"""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from models.endpoint_stats import note_hints
+from models.errors import DatabaseUnavailable
+from models.lane import StageName
+from models.transitions import follow_hints
+from workers.runtime import Runtime
+
+COLLECT_SECONDS = 0.05
+BATCH = 500
+WAITING_MOST = 50_000  # more are dropped: a poll finds out anyway
+
+Hint = tuple[UUID, UUID, str]  # job, lease of the attempt, the upstream's id
+
+log = structlog.get_logger()
+
+
+def read_upstream_id(body: Any) -> str | None:  # noqa: ANN401 -- anybody's JSON
+    """The id in a webhook's body, or None."""
+    found = body.get("id") if isinstance(body, dict) else None
+    return found if isinstance(found, str) and 0 < len(found) < 200 else None  # noqa: PLR2004 -- six times any seen
+
+
+class HintCollector:
+    """Takes hints one by one and follows them in batches."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._waiting: asyncio.Queue[Hint] = asyncio.Queue(maxsize=WAITING_MOST)
+
+    def add(self, hint: Hint) -> bool:
+        """Whether there was room."""
+        try:
+            self._waiting.put_nowait(hint)
+        except asyncio.QueueFull:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Follow hints until cancelled. One lost to a crash or an outage is a poll made later."""
+        while True:
+            batch = {await self._waiting.get()}
+            await asyncio.sleep(COLLECT_SECONDS)
+            while len(batch) < BATCH and not self._waiting.empty():
+                batch.add(self._waiting.get_nowait())
+            try:
+                await self._follow(sorted(batch))
+            except DatabaseUnavailable as error:
+                log.warning("hints_dropped", hints=len(batch), error=str(error))
+
+    async def _follow(self, hints: list[Hint]) -> None:
+        async with self._runtime.database.begin() as session:
+            followed = await follow_hints(session, hints)
+            await note_hints(session, job_ids=[job_id for job_id, _, _ in hints])
+        await self._runtime.bells.ring_each(StageName.POLL, {endpoint for _, endpoint in followed})

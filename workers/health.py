@@ -1,0 +1,116 @@
+"""Is each part well, and if not, what is to be done?
+
+A worker that answers pings may yet take no messages, so the workers are asked by a canary: a task
+sent through every queue, which must come back. Each check returns None if all is well, else one
+line that says what is wrong.
+"""
+
+import asyncio
+from uuid import UUID
+
+import httpx
+import redis.asyncio
+from celery import Celery, shared_task
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from models.base import new_id
+from models.database import Database, ping
+from models.errors import DatabaseUnavailable
+from workers.app import QUEUES, make_app
+from workers.runtime import get_process
+from workers.settings import Settings
+
+CANARY_SECONDS = 5.0
+HTTP_SECONDS = 3.0
+
+
+@shared_task(name="pressroom.canary", ignore_result=True)
+def canary(queue: str, token: str) -> None:
+    """Say through Redis that a worker takes messages from `queue`."""
+    process = get_process()
+    key = _canary_key(process.runtime.settings, token)
+    process.loop.run(_sing(process.runtime.redis, key, queue), seconds=CANARY_SECONDS)
+
+
+async def _sing(connection: redis.asyncio.Redis, key: str, queue: str) -> None:
+    await connection.sadd(key, queue)
+    await connection.expire(key, 60)
+
+
+async def check_database(settings: Settings) -> str | None:
+    """Whether Postgres answers."""
+    database = Database(settings.database_dsn, name="check")
+    try:
+        async with database.begin() as session:
+            await ping(session)
+    except DatabaseUnavailable as error:
+        return str(error)
+    finally:
+        await database.close()
+    return None
+
+
+async def check_redis(settings: Settings) -> str | None:
+    """Whether Redis answers, and evicts nothing."""
+    connection = redis.asyncio.Redis.from_url(
+        settings.redis_dsn, socket_timeout=5, socket_connect_timeout=5, decode_responses=True
+    )
+    try:
+        await connection.ping()
+        policy = (await connection.config_get("maxmemory-policy")).get("maxmemory-policy")
+    except RedisError as error:
+        return f"Redis did not answer: {error}"
+    finally:
+        await connection.aclose()
+    if policy not in {None, "noeviction"}:
+        return f"Redis may evict keys (maxmemory-policy is {policy}): set it to noeviction"
+    return None
+
+
+def check_http(url: str) -> str | None:
+    """Whether a GET of `url` is answered with 200."""
+    try:
+        response = httpx.get(url, timeout=HTTP_SECONDS)
+    except httpx.HTTPError as error:
+        return f"{url}: {error}"
+    return None if response.status_code == httpx.codes.OK else f"{url}: HTTP {response.status_code}"
+
+
+async def check_queues(settings: Settings) -> str | None:
+    """Whether a worker takes messages from every queue, within a few seconds."""
+    app = make_app(settings)
+    token = new_id()
+    connection = redis.asyncio.Redis.from_url(settings.redis_dsn, decode_responses=True)
+    try:
+        await asyncio.to_thread(_release, app, token)
+        heard: set[str] = set()
+        for _ in range(round(CANARY_SECONDS / 0.1)):
+            heard = {
+                str(queue) for queue in await connection.smembers(_canary_key(settings, token.hex))
+            }
+            if heard == set(QUEUES):
+                return None
+            await asyncio.sleep(0.1)
+    except (RedisError, OperationalError) as error:
+        return f"Redis did not answer: {error}"
+    finally:
+        await connection.aclose()
+        app.close()
+    silent = ", ".join(sorted(set(QUEUES) - heard))
+    return f"no worker took a message from {silent} within {CANARY_SECONDS:.0f} s"
+
+
+def _release(app: Celery, token: UUID) -> None:
+    for queue in QUEUES:
+        app.send_task(
+            "pressroom.canary",
+            args=(queue, token.hex),
+            queue=queue,
+            expires=CANARY_SECONDS,
+            ignore_result=True,
+        )
+
+
+def _canary_key(settings: Settings, token: str) -> str:
+    return f"{settings.redis_prefix}canary:{token}"

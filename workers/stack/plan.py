@@ -1,0 +1,83 @@
+"""Which processes a local stack has, and how each is started."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.settings import Settings
+from workers.stack import postgres, valkey
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One supervised process. Those of a lower `priority` start earlier and stop later."""
+
+    name: str
+    command: Sequence[str]
+    priority: int
+    stop_signal: str = "TERM"
+    stop_seconds: int = 10  # then it is killed
+    user: str | None = None
+    server: bool = False  # started, and ready, before the others
+
+
+def own_command(*arguments: str) -> list[str]:
+    """`pressroom ...` of this installation."""
+    return [str(Path(sys.executable).with_name("pressroom")), *arguments]
+
+
+def make_plan(settings: Settings) -> list[Program]:
+    """The programs, servers first."""
+    data_dir = settings.data_dir.absolute()
+    programs = []
+    if settings.embeds_postgres:
+        programs.append(
+            Program(
+                "postgres",
+                postgres.command(data_dir / "postgres", settings.socket_dir),
+                priority=10,
+                stop_signal="INT",  # its "fast": connections are ended, nothing is lost
+                stop_seconds=30,
+                user=postgres.server_user(),
+                server=True,
+            )
+        )
+    if settings.embeds_redis:
+        programs.append(
+            Program(
+                "valkey",
+                valkey.command(data_dir / "valkey", settings.socket_dir),
+                priority=20,
+                server=True,
+            )
+        )
+    if settings.emulated:
+        programs.append(
+            Program(
+                "emulator",
+                [
+                    sys.executable,
+                    "-m",
+                    "endpoints.emulator",
+                    f"--host={settings.emulator_host}",
+                    f"--port={settings.emulator_port}",
+                    f"--clock={settings.emulator_clock:g}",
+                ],
+                priority=30,
+            )
+        )
+    programs.append(Program("gateway", own_command("run", "gateway"), priority=40))
+    programs += [
+        Program(
+            f"worker-{number}",
+            own_command("run", "worker", f"--name=worker-{number}"),
+            priority=50,
+            stop_seconds=45,  # a `/run` on its way is waited for
+        )
+        for number in range(1, (settings.workers or os.cpu_count() or 1) + 1)
+    ]
+    programs.append(Program("beat", own_command("run", "beat"), priority=60))
+    programs.append(Program("flower", own_command("run", "flower"), priority=70))
+    return programs

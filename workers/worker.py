@@ -1,0 +1,56 @@
+"""A worker: one process, a pool of threads that wait, one event loop that works."""
+
+from typing import Any
+
+import structlog
+from celery import signals
+
+from workers import telemetry
+from workers.app import QUEUES, make_app
+from workers.runtime import Process, open_process
+from workers.settings import Settings
+from workers.sweep_watch import start_watch
+
+log = structlog.get_logger()
+
+
+def run_worker(settings: Settings, *, name: str) -> None:
+    """Run until a signal; a TERM stops it gracefully: see `workers/lane.py`.
+
+    Args:
+        name: before the host's: `celery inspect` and Flower show it.
+    """
+    telemetry.set_up(settings)
+    app = make_app(settings)
+    process = open_process(settings, app)
+    _connect(process)
+    log.info("worker_started", name=name, threads=settings.worker_threads)
+    app.worker_main(
+        [
+            "worker",
+            "--pool=threads",
+            f"--concurrency={settings.worker_threads}",
+            f"--hostname={name}@%h",
+            f"--queues={','.join(QUEUES)}",
+            "--without-gossip",
+            "--without-mingle",
+            f"--loglevel={settings.log_level}",
+        ]
+    )
+
+
+def _connect(process: Process) -> None:
+    def keep_logging(**_signal: Any) -> None:  # noqa: ANN401 -- Celery's interface
+        """Celery sets up no logging of its own where somebody listens to this signal."""
+
+    def watch(**_signal: Any) -> None:  # noqa: ANN401
+        start_watch(process)
+
+    def stop(**_signal: Any) -> None:  # noqa: ANN401
+        process.runtime.stopping.set()
+        log.info("worker_stopping")
+
+    # weak=False: nothing else holds these functions.
+    signals.setup_logging.connect(keep_logging, weak=False)
+    signals.worker_ready.connect(watch, weak=False)
+    signals.worker_shutting_down.connect(stop, weak=False)
