@@ -70,3 +70,13 @@ class Database:
 async def ping(session: AsyncSession) -> None:
     """Ask for an answer."""
     await session.execute(text("SELECT 1"))
+
+
+async def empty_tables(session: AsyncSession) -> None:
+    """Delete everything: for tests, and for whoever begins anew."""
+    await session.execute(
+        text(
+            "TRUNCATE attempts, artifacts, deliveries, jobs, campaigns, lanes, settings, "
+            "endpoint_stats"
+        )
+    )

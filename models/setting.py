@@ -25,7 +25,7 @@ class Setting(Base):
 async def get_settings(session: AsyncSession) -> dict[str, Any]:
     """Name to value, of those that were ever set."""
     rows = await session.execute(select(Setting.name, Setting.value))
-    return dict(rows.tuples().all())
+    return {row.name: row.value for row in rows}
 
 
 async def put_setting(session: AsyncSession, *, name: str, value: object) -> None:

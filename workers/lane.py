@@ -27,6 +27,7 @@ from models.base import new_id
 from models.claims import extend_lease, find_recent_submits, hand_back
 from models.errors import DatabaseUnavailable
 from models.lane import StageName, seconds_until_due
+from workers.operator_settings import OWN
 from workers.runtime import Runtime, get_process
 
 FLUSH_SECONDS = 0.05  # ends that come this close together are written together
@@ -159,8 +160,9 @@ class LaneRun(Generic[Row, End]):
 
         permits = await take()
         if permits.forgotten:
-            sent: Sequence[float] | None = None
-            if operation == Operation.RUN:  # of polls no ledger is kept
+            # Of polls no ledger is kept; our own work has no window to exceed.
+            sent: Sequence[float] | None = [] if operation in OWN else None
+            if operation == Operation.RUN:
                 async with self._runtime.database.begin() as session:
                     sent = await find_recent_submits(
                         session, endpoint=self._endpoint, seconds=limit.window_seconds

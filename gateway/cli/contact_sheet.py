@@ -5,6 +5,7 @@ is the one that Pillow brings, so that a sheet looks the same on every machine;
 it holds little beyond ASCII, and what it lacks is written as near as it can be.
 """
 
+import bisect
 import hashlib
 import io
 import math
@@ -104,7 +105,7 @@ def _draw_card(tile: Tile) -> Image.Image:
         top += 26
     endpoint, _, measures = tile.detail.partition(" · ")
     for line, top in ((endpoint, card.height - 56), (measures, card.height - 35)):
-        fitting = _cut(_as_drawable(line), _font(15), width=width)
+        [fitting] = _wrap(line, _font(15), width=width, lines=1) or [""]
         draw.text((_PADDING, top), fitting, fill=_MUTED, font=_font(15))
     return card
 
@@ -202,9 +203,11 @@ def _wrap(text: str, font: Font, *, width: int, lines: int) -> list[str]:
     words = _as_drawable(text[: lines * width]).split()  # no glyph is under a pixel wide
     while words and len(wrapped) < lines:
         is_last = len(wrapped) == lines - 1
-        count = len(words)
-        while count > 1 and font.getlength(_join(words, count, elided=is_last)) > width:
-            count -= 1
+        count = 1
+        while count < len(words) and (
+            font.getlength(_join(words, count + 1, elided=is_last)) <= width
+        ):
+            count += 1
         wrapped.append(_cut(_join(words, count, elided=is_last), font, width=width))
         words = words[count:]
     return wrapped
@@ -216,10 +219,13 @@ def _join(words: Sequence[str], count: int, *, elided: bool) -> str:
 
 
 def _cut(line: str, font: Font, *, width: int) -> str:
-    """Shorten one word, or one line, that is wider than the width by itself."""
-    while font.getlength(line) > width:
-        line = line.rstrip("…")[:-1].rstrip() + "…"
-    return line
+    """Shorten a word that is wider than the width by itself."""
+    if font.getlength(line) <= width:
+        return line
+    fitting = bisect.bisect_right(
+        range(1, len(line)), width, key=lambda length: font.getlength(f"{line[:length]}…")
+    )
+    return f"{line[:fitting].rstrip('…')}…"
 
 
 def _as_drawable(text: str) -> str:

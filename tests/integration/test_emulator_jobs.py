@@ -115,10 +115,9 @@ async def test_a_body_over_ten_megabytes_is_too_large_for_run_but_not_for_runsyn
 
     run, _ = await ask(client, "POST", f"{FLUX}/run", data=io.BytesIO(body))
     runsync = asyncio.ensure_future(ask(client, "POST", f"{FLUX}/runsync", data=io.BytesIO(body)))
-    stats = {}
     async with asyncio.timeout(20):
-        while not stats.get("accepted"):
-            stats = (await ask(client, "GET", "/admin/stats"))[1]["jobs"]
+        while not (await ask(client, "GET", "/admin/stats"))[1]["jobs"]["accepted"]:
+            pass
     await ask(client, "POST", "/admin/clock", json={"skip_seconds": FLUX_SECONDS})
 
     assert run == 413

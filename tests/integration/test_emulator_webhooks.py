@@ -16,7 +16,7 @@ class Receiver:
     """Somebody's webhook: what came, and the HTTP statuses that it answers with, in turn."""
 
     def __init__(self):
-        self.bodies = asyncio.Queue()
+        self.bodies: asyncio.Queue[dict[str, object]] = asyncio.Queue()
         self.answers = []
         self.url = ""
 

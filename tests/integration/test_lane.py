@@ -1,0 +1,283 @@
+"""The stages, run one by one on real servers against the emulator, without Celery."""
+
+import asyncio
+import hashlib
+
+import obstore
+import pytest
+
+from models.artifact import ArtifactState, list_artifacts
+from models.attempt import Answer
+from models.base import new_id
+from models.job import JobState, OnUnknown, Reason
+from models.job_queries import get_job, list_attempts
+from models.lane import StageName, find_lanes
+from models.transitions import cancel_jobs, claim_submissions, follow_hints
+from tasks.archive import ARCHIVE
+from tasks.intake import InvalidRequest, Request, check_request, enqueue
+from tasks.poll import POLL
+from tasks.submit import SUBMIT
+from tasks.sweep import sweep_lanes
+from workers.lane import LaneRun
+
+FLUX = "black-forest-labs-flux-1-schnell"
+
+
+async def add_job(runtime, *, endpoint=FLUX, prompt="a fox", **options):
+    request = Request(endpoint=endpoint, input={"prompt": prompt}, **options)
+    job = check_request(runtime.catalogue, request, on_unknown=OnUnknown.AUTO).job
+    await enqueue(runtime, [job])
+    return job.id
+
+
+async def find_job(runtime, job_id):
+    async with runtime.database.begin() as session:
+        return await get_job(session, job_id)
+
+
+async def find_attempts(runtime, job_id):
+    async with runtime.database.begin() as session:
+        return await list_attempts(session, job_id)
+
+
+async def run_until(runtime, stage, job_id, states, *, endpoint=FLUX):
+    """Run a stage as it comes due until the job is in one of `states`."""
+    async with asyncio.timeout(20):
+        while (job := await find_job(runtime, job_id)).state not in states:
+            await LaneRun(runtime, stage, endpoint).run()
+            await asyncio.sleep(0.02)
+    return job
+
+
+async def fault(emulator, kind, **options):
+    response = await emulator.post("/admin/faults", json={"kind": kind, **options})
+    assert response.is_success, response.text
+
+
+async def billed(emulator):
+    return (await emulator.get("/admin/ledger")).json()
+
+
+async def first_bill(emulator):
+    """The first entry of the emulator's ledger, once there is one."""
+    async with asyncio.timeout(10):
+        while not (await billed(emulator))["jobs"]:
+            await asyncio.sleep(0.02)
+    return (await emulator.get("/admin/ledger", params={"entries": 1})).json()["entries"][0]
+
+
+async def test_a_job_is_submitted_polled_archived_and_billed_once(runtime, emulator):
+    job_id = await add_job(runtime)
+
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+    job = await run_until(runtime, POLL, job_id, {JobState.COMPLETED})
+    assert await LaneRun(runtime, ARCHIVE, FLUX).run() == 1
+
+    async with runtime.database.begin() as session:
+        [artifact] = await list_artifacts(session, job_ids=[job_id])
+    stored = bytes(await (await obstore.get_async(runtime.store, artifact.store_key)).bytes_async())
+    assert hashlib.sha256(stored).hexdigest() == artifact.sha256
+    assert (artifact.state, artifact.media_type) == (ArtifactState.STORED, "image/jpeg")
+    assert (artifact.width, artifact.height) == (1024, 1024)
+    assert artifact.thumbnail_key is not None
+    [attempt] = await find_attempts(runtime, job_id)
+    assert (attempt.answer, attempt.upstream_id) == (Answer.ACCEPTED, job.upstream_id)
+    ledger = await billed(emulator)
+    assert float(ledger["total_usd"]) == float(job.cost_usd) == float(attempt.cost_usd)
+
+
+async def test_a_429_closes_the_lane_and_spends_no_attempt(runtime, emulator):
+    await fault(emulator, "busy", count=1, retry_after=30)
+    job_id = await add_job(runtime)
+
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    job = await find_job(runtime, job_id)
+    assert (job.state, job.attempt) == (JobState.QUEUED, 0)
+    async with runtime.database.begin() as session:
+        [lane] = [one for one in await find_lanes(session) if one.stage is StageName.SUBMIT]
+    assert 20 < lane.closed_seconds <= 30
+    assert "429" in lane.closed_reason
+    assert await LaneRun(runtime, SUBMIT, FLUX).run() == 0  # closed: it claims nothing
+
+
+async def test_a_refused_key_holds_the_lane_and_says_so(runtime, emulator):
+    await fault(emulator, "error", status=401, count=1)
+    job_id = await add_job(runtime)
+
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    job = await find_job(runtime, job_id)
+    assert job.state is JobState.QUEUED
+    assert "refused the key" in job.error
+
+
+async def test_an_upstream_out_of_reach_holds_the_lane_and_spends_no_attempt(runtime):
+    job_id = await add_job(runtime)
+
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    job = await find_job(runtime, job_id)
+    [attempt] = await find_attempts(runtime, job_id)
+    assert (job.state, job.attempt, attempt.answer) == (JobState.QUEUED, 0, Answer.UNSENT)
+    assert "cannot be reached" in job.error
+
+
+async def test_faults_are_tried_again_until_the_attempts_are_used_up(runtime, emulator):
+    await fault(emulator, "error", status=500, operation="run")
+    job_id = await add_job(runtime)
+
+    job = await run_until(runtime, SUBMIT, job_id, {JobState.FAILED})
+
+    attempts = await find_attempts(runtime, job_id)
+    assert (job.reason, job.attempt) == (Reason.UPSTREAM_FAULT, 3)
+    assert [attempt.answer for attempt in attempts] == [Answer.FAULT] * 3
+    assert (await billed(emulator))["jobs"] == 0
+
+
+async def test_a_refused_input_fails_for_good_with_the_upstreams_words(runtime, emulator):
+    await fault(emulator, "error", status=400, count=1, body='{"error": "no such style"}')
+    job_id = await add_job(runtime)
+
+    job = await run_until(runtime, SUBMIT, job_id, {JobState.FAILED})
+
+    assert job.reason is Reason.UPSTREAM_REFUSED
+    assert "no such style" in job.error
+
+
+async def test_a_lost_reply_is_unknown_and_a_hint_finds_the_job_again(runtime, emulator):
+    await fault(emulator, "reset_after", count=1)
+    job_id = await add_job(runtime)
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+    unknown = await find_job(runtime, job_id)
+    [attempt] = await find_attempts(runtime, job_id)
+    entry = await first_bill(emulator)
+
+    async with runtime.database.begin() as session:
+        await follow_hints(session, [(job_id, attempt.lease, entry["id"])])
+    job = await run_until(runtime, POLL, job_id, {JobState.COMPLETED})
+
+    assert unknown.state is JobState.UNKNOWN
+    assert (job.attempt, (await billed(emulator))["jobs"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("on_unknown", "state"),
+    [(OnUnknown.FAIL, JobState.FAILED), (OnUnknown.RESUBMIT, JobState.QUEUED)],
+)
+async def test_an_unknown_job_of_which_nothing_is_heard_is_decided_by_its_policy(
+    runtime, emulator, monkeypatch, on_unknown, state
+):
+    monkeypatch.setattr("tasks.submit.HINT_SECONDS", -1000.0)
+    await fault(emulator, "reset_after", count=1)
+    job_id = await add_job(runtime, on_unknown=on_unknown)
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    await sweep_lanes(runtime)
+
+    assert (await find_job(runtime, job_id)).state is state
+
+
+async def test_a_job_that_the_upstream_forgot_is_lost_and_not_failed(runtime, emulator):
+    await fault(emulator, "lose_job", count=1)
+    job_id = await add_job(runtime)
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    job = await run_until(runtime, POLL, job_id, {JobState.LOST})
+
+    assert (job.reason, job.misses) == (Reason.VANISHED, 0)
+    assert "404" in job.error
+
+
+async def test_a_cancel_reaches_a_job_in_flight(runtime, emulator):
+    video = "vidu-q3-t2v"  # takes seconds here
+    job_id = await add_job(runtime, endpoint=video)
+    await LaneRun(runtime, SUBMIT, video).run()
+
+    async with runtime.database.begin() as session:
+        await cancel_jobs(session, job_ids=[job_id])
+    job = await run_until(
+        runtime, POLL, job_id, {JobState.CANCELLED, JobState.COMPLETED}, endpoint=video
+    )
+
+    assert (job.state, job.reason) == (JobState.CANCELLED, Reason.CANCELLED)
+
+
+async def test_a_broken_download_is_seen_and_tried_again(runtime, emulator):
+    await fault(emulator, "broken_file", count=1)
+    job_id = await add_job(runtime)
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+    await run_until(runtime, POLL, job_id, {JobState.COMPLETED})
+
+    await LaneRun(runtime, ARCHIVE, FLUX).run()
+
+    async with runtime.database.begin() as session:
+        [broken] = await list_artifacts(session, job_ids=[job_id])
+    assert (broken.state, broken.tries) == (ArtifactState.PENDING, 1)
+    assert broken.error
+    async with asyncio.timeout(10):
+        while not await LaneRun(runtime, ARCHIVE, FLUX).run():
+            await asyncio.sleep(0.05)
+    async with runtime.database.begin() as session:
+        [stored] = await list_artifacts(session, job_ids=[job_id])
+    assert stored.state is ArtifactState.STORED
+
+
+async def test_speech_whose_reply_names_no_cost_is_priced_by_its_file(runtime, emulator):
+    speech = "chatterbox-turbo"
+    job_id = await add_job(runtime, endpoint=speech, prompt="The tide is out.")
+    await LaneRun(runtime, SUBMIT, speech).run()
+    await run_until(runtime, POLL, job_id, {JobState.COMPLETED}, endpoint=speech)
+
+    await LaneRun(runtime, ARCHIVE, speech).run()
+
+    job = await find_job(runtime, job_id)
+    assert float(job.cost_usd) == pytest.approx(float((await billed(emulator))["total_usd"]))
+
+
+async def test_a_stopping_worker_hands_back_what_it_has_not_sent(runtime, emulator):
+    job_id = await add_job(runtime)
+    runtime.stopping.set()
+
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    job = await find_job(runtime, job_id)
+    [attempt] = await find_attempts(runtime, job_id)
+    assert (job.state, job.attempt, attempt.answer) == (JobState.QUEUED, 0, Answer.UNSENT)
+    assert (await emulator.get("/admin/stats")).json()["jobs"]["accepted"] == 0
+
+
+async def test_a_dead_workers_submissions_become_unknown_and_are_not_sent_again(runtime):
+    job_id = await add_job(runtime)
+    async with runtime.database.begin() as session:
+        await claim_submissions(
+            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=-1.0
+        )
+
+    await sweep_lanes(runtime)
+
+    assert (await find_job(runtime, job_id)).state is JobState.UNKNOWN
+    assert await LaneRun(runtime, SUBMIT, FLUX).run() == 0
+
+
+async def test_an_endpoint_that_nobody_listed_works_without_schema_and_price(runtime, emulator):
+    await emulator.post("/admin/custom", json={"endpoint": "my-own"})
+    job_id = await add_job(runtime, endpoint="my-own")
+
+    await LaneRun(runtime, SUBMIT, "my-own").run()
+    job = await run_until(runtime, POLL, job_id, {JobState.COMPLETED}, endpoint="my-own")
+
+    assert job.estimate_usd is None
+    assert job.output is not None
+
+
+async def test_a_bad_request_names_every_problem_and_leaves_nothing(runtime):
+    request = Request(endpoint=FLUX, input={"width": 1000, "promt": "a fox"})
+
+    with pytest.raises(InvalidRequest) as caught:
+        check_request(runtime.catalogue, request, on_unknown=OnUnknown.AUTO)
+
+    text = str(caught.value)
+    assert "prompt" in text
+    assert "64" in text
+    assert "did you mean" in text
