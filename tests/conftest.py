@@ -27,6 +27,8 @@ from workers.health import check_database, check_redis
 from workers.runtime import Runtime, open_runtime
 from workers.settings import Settings
 from workers.stack import postgres, valkey
+from workers.stack.lifecycle import bring_up, take_down
+from workers.stack.supervisor import Supervisor
 
 
 def free_port() -> int:
@@ -118,6 +120,30 @@ async def runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """What a worker process holds, on the test's own loop: lanes are run without Celery."""
     async with open_runtime(settings, make_app(settings), name="tests") as runtime:
         yield runtime
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A whole stack of real processes, brought up as `pressroom up` does; one a test file."""
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("stack"),
+        gateway_port=free_port(),
+        flower_port=free_port(),
+        emulator_port=free_port(),
+    )
+    variables = {
+        f"PRESSROOM_{name.upper()}": str(getattr(settings, name))
+        for name in ("data_dir", "gateway_port", "flower_port", "emulator_port")
+    }
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in variables.items():
+            environment.setenv(name, value)
+        bring_up(settings, lambda _step: None)
+    try:
+        yield settings
+    finally:
+        take_down(settings, lambda _step: None)
+        assert Supervisor(settings).find_leftovers() == []
 
 
 @pytest.fixture(autouse=True)

@@ -62,7 +62,7 @@ class Supervisor:
             return False
 
     def launch(self, programs: Sequence[Program]) -> None:
-        """Start supervisord; it starts nothing by itself.
+        """Start supervisord, as a daemon; it starts nothing by itself.
 
         Raises:
             StackError: it did not come up.
@@ -73,20 +73,22 @@ class Supervisor:
         config = run / "supervisord.conf"
         with config.open("w") as file:
             self._configure(programs).write(file)
-        with (self.logs / "supervisord.log").open("ab") as output:
-            process = subprocess.Popen(  # noqa: S603 -- our own interpreter
-                [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "-c", str(config)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # a Ctrl-C is for whoever started it
-                cwd=self._data_dir,
-                env={**os.environ, **self._environment()},
-            )
+        started = subprocess.run(  # noqa: S603 -- our own interpreter
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=self._data_dir,
+            env={**os.environ, **self._environment()},
+            check=False,
+        )
         deadline = time.monotonic() + START_SECONDS
-        while not self.is_up():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise StackError(f"supervisord did not start; see {self.logs / 'supervisord.log'}")
+        while started.returncode or not self.is_up():
+            if started.returncode or time.monotonic() > deadline:
+                raise StackError(
+                    f"supervisord did not start; see {self.logs / 'supervisord.log'}: "
+                    f"{started.stderr.strip() or started.stdout.strip()}"
+                )
             time.sleep(0.05)
 
     def start(self, name: str) -> None:
