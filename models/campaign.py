@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, new_id
 from models.errors import NotFound
+from models.job import JobState, Reason
 
 
 class Campaign(Base):
@@ -35,8 +36,10 @@ class Progress:
     running: int  # from being submitted to the end, unknown outcomes among them
     completed: int
     failed: int  # ended in any other way
+    estimate_usd: Decimal
     spent_usd: Decimal
     polls: int
+    seconds: float  # from its start to the last job's end, or to now
     files_stored: int
     files_pending: int
     files_expired: int
@@ -97,8 +100,11 @@ async def count_jobs(session: AsyncSession, campaign_id: UUID) -> Progress:
                 count(*) FILTER (WHERE finished_at IS NULL AND state <> 'queued') AS running,
                 count(*) FILTER (WHERE state = 'completed') AS completed,
                 count(*) FILTER (WHERE finished_at IS NOT NULL AND state <> 'completed') AS failed,
+                coalesce(sum(estimate_usd), 0) AS estimate_usd,
                 coalesce(sum(cost_usd), 0) AS spent_usd,
-                coalesce(sum(polls), 0) AS polls
+                coalesce(sum(polls), 0) AS polls,
+                extract(epoch FROM CASE WHEN bool_and(finished_at IS NOT NULL)
+                    THEN max(finished_at) ELSE now() END - campaigns.created_at) AS seconds
             FROM jobs WHERE campaign_id = campaigns.id
         ) AS job
         CROSS JOIN LATERAL (
@@ -120,10 +126,48 @@ async def count_jobs(session: AsyncSession, campaign_id: UUID) -> Progress:
         running=row.running,
         completed=row.completed,
         failed=row.failed,
+        estimate_usd=row.estimate_usd,
         spent_usd=row.spent_usd,
         polls=row.polls,
+        seconds=float(row.seconds),
         files_stored=row.files_stored,
         files_pending=row.files_pending,
         files_expired=row.files_expired,
         bytes_stored=int(row.bytes_stored),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How many jobs ended in one way that is not completed, and what one of them was told."""
+
+    state: JobState
+    reason: Reason | None
+    jobs: int
+    error: str | None
+
+
+async def count_endings(session: AsyncSession, campaign_id: UUID) -> list[Ending]:
+    """The ways in which jobs of the campaign failed, the most frequent first."""
+    rows = await session.execute(
+        text("""
+            SELECT state, reason, count(*) AS jobs, min(error) AS error FROM jobs
+            WHERE campaign_id = :id AND finished_at IS NOT NULL AND state <> 'completed'
+            GROUP BY state, reason ORDER BY jobs DESC
+        """),
+        {"id": campaign_id},
+    )
+    return [
+        Ending(JobState(row.state), Reason(row.reason) if row.reason else None, row.jobs, row.error)
+        for row in rows
+    ]
+
+
+async def find_unended_jobs(session: AsyncSession, campaign_id: UUID) -> list[UUID]:
+    """The ids of its jobs that a cancel would still reach."""
+    return list(
+        await session.scalars(
+            text("SELECT id FROM jobs WHERE campaign_id = :id AND finished_at IS NULL"),
+            {"id": campaign_id},
+        )
     )

@@ -1,14 +1,18 @@
 """What is read of jobs, for people and for producers. Nothing here writes."""
 
+import re
 from collections.abc import Sequence
+from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.attempt import Attempt
 from models.errors import NotFound
 from models.job import Job, JobState
+
+Table = Literal["jobs", "campaigns", "artifacts"]
 
 
 async def get_job(session: AsyncSession, job_id: UUID) -> Job:
@@ -51,3 +55,29 @@ async def list_attempts(session: AsyncSession, job_id: UUID) -> Sequence[Attempt
             select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.sent_at)
         )
     ).all()
+
+
+async def find_ids(session: AsyncSession, table: Table, part: str) -> list[UUID]:
+    """The ids that are, begin with or end with `part`; three at most.
+
+    Jobs made together begin alike, so that their ends tell them apart. Reads the whole table for
+    a part, and one row for a whole id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    noun = table.removesuffix("s")
+    try:
+        whole = UUID(part)
+    except ValueError:
+        if not re.fullmatch(r"[0-9a-fA-F-]{4,36}", part):
+            raise NotFound(noun, part) from None
+        where = "CAST(id AS text) LIKE :value || '%' OR CAST(id AS text) LIKE '%' || :value"
+        value = part.lower()
+    else:
+        where, value = "id = CAST(:value AS uuid)", str(whole)
+    statement = text(f"SELECT id FROM {table} WHERE {where} LIMIT 3")  # noqa: S608 -- constants
+    found = list(await session.scalars(statement, {"value": value}))
+    if not found:
+        raise NotFound(noun, part)
+    return found

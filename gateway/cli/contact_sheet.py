@@ -223,7 +223,7 @@ def _cut(line: str, font: Font, *, width: int) -> str:
     if font.getlength(line) <= width:
         return line
     fitting = bisect.bisect_right(
-        range(1, len(line)), width, key=lambda length: font.getlength(f"{line[:length]}…")
+        range(1, len(line)), width, key=lambda length: int(font.getlength(f"{line[:length]}…"))
     )
     return f"{line[:fitting].rstrip('…')}…"
 

@@ -1,11 +1,56 @@
-"""The command line."""
+"""Which commands there are. Only the one that is called is imported, so that each starts fast."""
+
+import importlib
+import sys
+from collections.abc import Sequence
 
 import typer
 
-from gateway.cli.stack import down, run_app, status, up
+HELP = "A durable job queue for image, video, audio and text generation on hosted endpoints."
 
-app = typer.Typer(name="pressroom", no_args_is_help=True, pretty_exceptions_enable=False)
-app.command()(up)
-app.command()(down)
-app.command()(status)
-app.add_typer(run_app, name="run")
+# Command: the module, what of it, and a line for the list.
+COMMANDS = {
+    "up": ("stack", "up", "Start everything on this machine."),
+    "down": ("stack", "down", "Stop everything that `up` started."),
+    "status": ("stack", "status", "Show the processes of the stack."),
+    "demo": ("demo", "demo", "Run a small campaign on a stack of its own."),
+    "doctor": ("doctor", "doctor", "Check every part, and say what to do."),
+    "generate": ("generate", "generate", "Generate one image, clip, recording or text."),
+    "campaign": ("campaign", "campaign_app", "Run and follow many jobs as one."),
+    "jobs": ("jobs", "jobs_app", "List, show and cancel jobs."),
+    "artifacts": ("artifacts", "artifacts_app", "List, fetch and verify stored files."),
+    "endpoints": ("endpoints", "endpoints_app", "List and show endpoints."),
+    "lanes": ("lanes", "lanes_app", "List, pause and resume lanes."),
+    "settings": ("settings", "settings_app", "Show settings, and change those of operators."),
+    "run": ("stack", "run_app", "Run one process in the foreground."),
+}
+
+
+def make_cli(arguments: Sequence[str]) -> typer.Typer:
+    """The command line for `arguments`: the command they name is real, the others are lines."""
+    cli = typer.Typer(
+        name="pressroom",
+        help=HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    called = next((word for word in arguments if not word.startswith("-")), None)
+    for name, (module, attribute, line) in COMMANDS.items():
+        if name != called:
+            cli.command(name, help=line)(_do_nothing)
+            continue
+        found = getattr(importlib.import_module(f"gateway.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            cli.add_typer(found, name=name)
+        else:
+            cli.command(name)(found)
+    return cli
+
+
+def main() -> None:
+    make_cli(sys.argv[1:])()
+
+
+def _do_nothing() -> None:
+    """Stands in the list of commands for one that was not called."""

@@ -1,0 +1,197 @@
+"""`pressroom artifacts`: the files that were stored."""
+
+import asyncio
+import hashlib
+import sys
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import obstore
+import typer
+from obstore.exceptions import BaseError as StoreError
+
+from gateway.cli.console import (
+    FAILED,
+    fail,
+    make_table,
+    notes,
+    out,
+    print_json,
+    run,
+    say_bytes,
+    say_seconds,
+    shorten,
+)
+from gateway.cli.ids import resolve_id
+from models.artifact import Artifact, ArtifactState, get_artifact, list_artifacts
+from models.errors import PressroomError
+from tasks.results import describe_artifact
+from workers.runtime import Runtime
+
+artifacts_app = typer.Typer(help="List, fetch and verify stored files.", no_args_is_help=True)
+
+VERIFIED_AT_ONCE = 8
+
+
+class DamagedFile(PressroomError):
+    """What the store holds is not what was stored."""
+
+
+@artifacts_app.command("list")
+def list_(
+    job: Annotated[str | None, typer.Option(help="Only those of this job.")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Only those of this campaign.")] = None,
+    state: Annotated[ArtifactState | None, typer.Option(help="Only those in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List files, the newest first; of a job or campaign in its order.
+
+    Example:
+
+        pressroom artifacts list --state pending
+    """
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            files = await list_artifacts(
+                session,
+                job_ids=[await resolve_id(session, "jobs", job)] if job else None,
+                campaign_id=await resolve_id(session, "campaigns", campaign) if campaign else None,
+                state=state,
+                limit=limit,
+            )
+        if as_json:
+            print_json([describe_artifact(file) for file in files])
+        elif not files:
+            notes.print("no files" + (" fit" if job or campaign or state else " yet"))
+        else:
+            table = make_table("id", "state", "type", "size", ">bytes", "sha256, or what failed")
+            for file in files:
+                table.add_row(
+                    str(file.id),
+                    file.state,
+                    file.media_type or "-",
+                    f"{file.width}x{file.height}"
+                    if file.width
+                    else say_seconds(file.duration_seconds),
+                    say_bytes(file.size_bytes),
+                    file.sha256[:16] if file.sha256 else shorten(file.error or "not tried yet", 60),
+                )
+            out.print(table, highlight=False)
+
+    run(body)
+
+
+@artifacts_app.command()
+def get(
+    given: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to; - for stdout.")
+    ] = None,
+    thumbnail: Annotated[bool, typer.Option("--thumbnail", help="Its small picture.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite.")] = False,
+) -> None:
+    """Copy a file out of the store, checking its SHA-256 on the way.
+
+    Examples:
+
+        pressroom artifacts get 3f9a1c -o fox.jpg
+
+        pressroom artifacts get 3f9a1c -o - | file -
+    """
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            file = await get_artifact(session, await resolve_id(session, "artifacts", given))
+        if file.store_key is None:
+            fail(f"{file.id} is {file.state}: {file.error or 'its download has not begun'}")
+        if thumbnail and file.thumbnail_key is None:
+            fail(f"{file.id} has no thumbnail: it is {file.media_type}")
+        key = file.thumbnail_key if thumbnail and file.thumbnail_key else file.store_key
+        if str(output) == "-":
+            await copy_file(runtime, key, sys.stdout.buffer)
+            return
+        target = output or Path(Path(key).name)
+        if target.exists() and not force:
+            fail(f"{target} exists; --force overwrites it")
+        if thumbnail:
+            with target.open("wb") as sink:
+                await copy_file(runtime, key, sink)
+        else:
+            await save_artifact(runtime, file, target)
+        notes.print(f"wrote {target}")
+
+    run(body)
+
+
+@artifacts_app.command()
+def verify(
+    campaign: Annotated[str | None, typer.Option(help="Only those of this campaign.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Read stored files again and hold their SHA-256 against what was recorded."""
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            files = await list_artifacts(
+                session,
+                campaign_id=await resolve_id(session, "campaigns", campaign) if campaign else None,
+                state=ArtifactState.STORED,
+            )
+        slots = asyncio.Semaphore(VERIFIED_AT_ONCE)
+
+        async def check(file: Artifact) -> str | None:
+            async with slots:
+                try:
+                    found = await hash_stored(runtime, str(file.store_key))
+                except (StoreError, OSError) as error:
+                    return f"{file.id}: {error}"
+            return None if found == file.sha256 else f"{file.id}: its SHA-256 is now {found}"
+
+        problems = [one for one in await asyncio.gather(*map(check, files)) if one]
+        if as_json:
+            print_json({"files": len(files), "damaged": len(problems), "problems": problems})
+        else:
+            for problem in problems:
+                out.print(f"[red]{problem}[/red]", highlight=False)
+            out.print(
+                f"{len(files) - len(problems):,} of {len(files):,} files are as they were stored"
+            )
+        if problems:
+            raise typer.Exit(FAILED)
+
+    run(body)
+
+
+async def save_artifact(runtime: Runtime, file: Artifact, target: Path) -> None:
+    """Copy a stored file to `target`.
+
+    Raises:
+        DamagedFile: its bytes are not what was stored; nothing is left at `target`.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    with part.open("wb") as sink:
+        found = await copy_file(runtime, str(file.store_key), sink)
+    if found != file.sha256:
+        part.unlink()
+        raise DamagedFile(f"{file.id}: the store holds {found}, stored was {file.sha256}")
+    part.replace(target)
+
+
+async def copy_file(runtime: Runtime, key: str, sink: BinaryIO) -> str:
+    """Stream a stored file; returns the SHA-256 of what was copied."""
+    digest = hashlib.sha256()
+    found = await obstore.get_async(runtime.store, key)
+    async for chunk in found.stream():
+        digest.update(chunk)
+        sink.write(chunk)
+    return digest.hexdigest()
+
+
+async def hash_stored(runtime: Runtime, key: str) -> str:
+    digest = hashlib.sha256()
+    async for chunk in (await obstore.get_async(runtime.store, key)).stream():
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,136 @@
+"""How commands print: results to stdout, notes and errors to stderr, money and sizes in words."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any, NoReturn, TypeVar
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from endpoints.catalogue import Basis, Estimate
+from models.errors import PressroomError
+from workers.app import make_app
+from workers.runtime import Runtime, open_runtime
+from workers.settings import Settings
+
+T = TypeVar("T")
+
+out = Console()
+notes = Console(stderr=True, highlight=False)
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def fail(message: object, *, code: int = FAILED) -> NoReturn:
+    """One clear line, no traceback."""
+    notes.print(f"[red]error:[/red] {_escape(str(message))}")
+    raise typer.Exit(code)
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 -- any JSON
+    """Nothing but the JSON, and nothing folded or coloured where it is piped."""
+    if out.is_terminal:
+        out.print_json(json.dumps(value, default=str))
+    else:
+        sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
+
+
+def make_table(*columns: str) -> Table:
+    """A plain table; a column that begins with `>` is set to the right."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(
+            column.removeprefix(">"),
+            justify="right" if column.startswith(">") else "left",
+            overflow="fold",
+        )
+    return table
+
+
+def run(body: Callable[[Runtime], Awaitable[T]]) -> T:
+    """Run a command's body on an open runtime; what goes wrong is said, not traced."""
+
+    async def bounded() -> T:
+        async with open_cli_runtime(read_settings()) as runtime:
+            return await body(runtime)
+
+    try:
+        return asyncio.run(bounded())
+    except PressroomError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@asynccontextmanager
+async def open_cli_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    async with open_runtime(settings, make_app(settings), name="cli") as runtime:
+        yield runtime
+
+
+def read_settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        said = [
+            f"PRESSROOM_{str(one['loc'][0]).upper()}: {one['msg']} (came {one['input']!r})"
+            if one["loc"]
+            else one["msg"].removeprefix("Value error, ")
+            for one in error.errors(include_url=False)
+        ]
+        fail("; ".join(said), code=USAGE)
+
+
+def say_usd(value: Decimal | float | None) -> str:
+    """Dollars with as many digits as tell something."""
+    if value is None:
+        return "-"
+    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.6f}".rstrip("0")
+
+
+def say_estimate(estimate: Estimate) -> str:
+    if estimate.usd is None:
+        return "no price is known"
+    words = {
+        Basis.EXACT: f"{say_usd(estimate.usd)} (exact)",
+        Basis.CEILING: f"at most {say_usd(estimate.usd)}",
+        Basis.MEDIA: f"about {say_usd(estimate.usd)} (a supplied file decides)",
+        Basis.AFTER: f"about {say_usd(estimate.usd)} (the result decides)",
+    }
+    return words[estimate.basis]
+
+
+def say_bytes(count: int | None) -> str:
+    if count is None:
+        return "-"
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:  # noqa: PLR2004 -- a step of the units
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB"
+
+
+def say_seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds < 60:  # noqa: PLR2004 -- a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def shorten(value: str, length: int) -> str:
+    line = " ".join(value.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _escape(value: str) -> str:
+    return value.replace("[", "\\[")

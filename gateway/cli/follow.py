@@ -1,0 +1,186 @@
+"""Follow a campaign: a live bar on a terminal, a line now and then elsewhere; and its summary."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from gateway.cli.console import notes, out, say_bytes, say_seconds, say_usd
+from models.campaign import Ending, Progress, count_endings, count_jobs, get_campaign
+from models.lane import LaneView, find_lanes
+from workers.runtime import Runtime
+
+REFRESH_SECONDS = 0.5
+LINE_SECONDS = 5.0  # between lines where there is no terminal
+BAR_WIDTH = 44
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast it goes, seen from the start of following."""
+
+    seconds: float
+    jobs_per_second: float
+    seconds_left: float | None
+
+    @staticmethod
+    def of(progress: Progress, *, ended_before: int, seconds: float) -> "Pace":
+        rate = (progress.ended - ended_before) / seconds if seconds > 0 else 0.0
+        left = None
+        if progress.total is not None and rate > 0:
+            left = (progress.total - progress.ended) / rate
+        return Pace(seconds, rate, left)
+
+
+async def follow_campaign(runtime: Runtime, campaign_id: UUID) -> Progress:
+    """Show progress until every job has ended and every file is stored or given up."""
+    began = time.monotonic()
+    first = await _count(runtime, campaign_id)
+    said_at = -LINE_SECONDS
+    with Live(console=notes, refresh_per_second=4, transient=True) as live:
+        while True:
+            progress = await _count(runtime, campaign_id)
+            held = await _find_held_lanes(runtime)
+            seconds = time.monotonic() - began
+            pace = Pace.of(progress, ended_before=first.ended, seconds=seconds)
+            if notes.is_terminal:
+                live.update(draw(progress, pace, held))
+            elif seconds - said_at >= LINE_SECONDS or progress.settled:
+                notes.print(say_line(progress, pace))
+                said_at = seconds
+            if progress.settled:
+                return progress
+            await asyncio.sleep(REFRESH_SECONDS)
+
+
+def draw(progress: Progress, pace: Pace, held: Sequence[LaneView]) -> Group:
+    """The live display: a bar, the counts below it, and what holds a lane up."""
+    total = progress.total or progress.enqueued or 1
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(
+        ProgressBar(total=total, completed=progress.ended, width=BAR_WIDTH),
+        Text(f"{progress.ended:,}/{total:,}", style="bold"),
+        Text(f"{progress.ended / total:.0%}"),
+        Text(f"{pace.jobs_per_second:.1f} jobs/s", style="cyan"),
+        Text(f"ETA {say_seconds(pace.seconds_left)}"),
+        Text(f"{say_seconds(pace.seconds)} so far", style="dim"),
+    )
+    counts = Text.assemble(
+        ("queued ", "dim"),
+        f"{progress.queued:,}  ",
+        ("running ", "dim"),
+        f"{progress.running:,}  ",
+        ("done ", "dim"),
+        (f"{progress.completed:,}  ", "green"),
+        ("failed ", "dim"),
+        (f"{progress.failed:,}  ", "red" if progress.failed else ""),
+        ("files ", "dim"),
+        f"{progress.files_stored:,}",
+        (f" (+{progress.files_pending:,} to store)" if progress.files_pending else "", "dim"),
+        ("  spent ", "dim"),
+        say_usd(progress.spent_usd),
+    )
+    return Group(bar, counts, *(Text(f"held: {say_lane(lane)}", style="yellow") for lane in held))
+
+
+def say_line(progress: Progress, pace: Pace) -> str:
+    return (
+        f"{progress.ended:,}/{progress.total or progress.enqueued:,}"
+        f"  queued {progress.queued:,}  running {progress.running:,}"
+        f"  done {progress.completed:,}  failed {progress.failed:,}"
+        f"  files {progress.files_stored:,}  spent {say_usd(progress.spent_usd)}"
+        f"  {pace.jobs_per_second:.1f} jobs/s  ETA {say_seconds(pace.seconds_left)}"
+    )
+
+
+def say_lane(lane: LaneView) -> str:
+    """Why a lane does not move."""
+    name = f"{lane.stage} of {lane.endpoint}"
+    if lane.paused:
+        return f"{name} is paused; `pressroom lanes resume {lane.stage} {lane.endpoint}`"
+    return f"{name} is closed for {lane.closed_seconds or 0:.0f} s more: {lane.closed_reason}"
+
+
+async def summarize(runtime: Runtime, campaign_id: UUID) -> dict[str, Any]:
+    """The figures of a campaign, as JSON."""
+    async with runtime.database.begin() as session:
+        campaign = await get_campaign(session, campaign_id)
+        progress = await count_jobs(session, campaign_id)
+        endings = await count_endings(session, campaign_id)
+    seconds = progress.seconds
+    return {
+        "campaign_id": str(campaign.id),
+        "name": campaign.name,
+        "endpoint": campaign.endpoint,
+        "jobs": progress.total if progress.total is not None else progress.enqueued,
+        "queued": progress.queued,
+        "running": progress.running,
+        "completed": progress.completed,
+        "failed": progress.failed,
+        "artifacts": progress.files_stored,
+        "artifacts_pending": progress.files_pending,
+        "artifacts_expired": progress.files_expired,
+        "bytes": progress.bytes_stored,
+        "estimate_usd": float(progress.estimate_usd),
+        "cost_usd": float(progress.spent_usd),
+        "seconds": round(seconds, 2),
+        "jobs_per_second": round(progress.ended / seconds, 2) if seconds else 0.0,
+        "polls_per_job": round(progress.polls / progress.enqueued, 3) if progress.enqueued else 0.0,
+        "failures": [_describe(ending) for ending in endings],
+    }
+
+
+def show_summary(summary: dict[str, Any]) -> None:
+    """The same for a person."""
+    table = Table.grid(padding=(0, 3))
+    table.add_column(style="dim")
+    table.add_row("completed", f"{summary['completed']:,} of {summary['jobs']:,}")
+    if summary["queued"] or summary["running"]:
+        table.add_row("still", f"{summary['queued']:,} queued, {summary['running']:,} running")
+    for failure in summary["failures"]:
+        example = f"\n[dim]{failure['error']}[/dim]" if failure["error"] else ""
+        table.add_row(
+            f"[red]{failure['state']}[/red]", f"{failure['jobs']:,} {failure['reason']}{example}"
+        )
+    table.add_row("files", f"{summary['artifacts']:,}, {say_bytes(summary['bytes'])}")
+    if summary["artifacts_pending"] or summary["artifacts_expired"]:
+        table.add_row(
+            "not stored",
+            f"{summary['artifacts_pending']:,} pending, {summary['artifacts_expired']:,} expired",
+        )
+    table.add_row(
+        "spent",
+        f"{say_usd(summary['cost_usd'])} of {say_usd(summary['estimate_usd'])} estimated",
+    )
+    table.add_row(
+        "time", f"{say_seconds(summary['seconds'])}, {summary['jobs_per_second']:.1f} jobs/s"
+    )
+    table.add_row("polls", f"{summary['polls_per_job']:.2f} a job")
+    out.print(table, highlight=False)
+
+
+def _describe(ending: Ending) -> dict[str, Any]:
+    return {
+        "state": ending.state,
+        "reason": ending.reason,
+        "jobs": ending.jobs,
+        "error": ending.error,
+    }
+
+
+async def _count(runtime: Runtime, campaign_id: UUID) -> Progress:
+    async with runtime.database.begin() as session:
+        return await count_jobs(session, campaign_id)
+
+
+async def _find_held_lanes(runtime: Runtime) -> list[LaneView]:
+    async with runtime.database.begin() as session:
+        return [lane for lane in await find_lanes(session) if lane.paused or lane.closed_seconds]

@@ -1,0 +1,182 @@
+"""`pressroom generate`: one job, from the command line."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.status import Status
+
+from endpoints.catalogue import Estimate, read_result
+from gateway.cli.artifacts import save_artifact
+from gateway.cli.console import (
+    FAILED,
+    fail,
+    notes,
+    out,
+    print_json,
+    run,
+    say_bytes,
+    say_estimate,
+    say_seconds,
+    say_usd,
+)
+from gateway.cli.inputs import merge_input
+from gateway.cli.jobs import explain
+from models.artifact import Artifact, ArtifactState, list_artifacts
+from models.job import TERMINAL, Job, JobState, OnUnknown
+from models.job_queries import get_job
+from models.lane import find_lanes
+from tasks.intake import Request, check_request, enqueue, say_suggestions
+from tasks.results import describe_job
+from workers.runtime import Runtime
+
+LOOK_SECONDS = 0.2
+
+
+def generate(
+    endpoint: Annotated[str, typer.Argument(help="An id of `pressroom endpoints list`, or any.")],
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="The prompt.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value; JSON if it parses. Repeatable.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--input", help="A JSON file with the input; - for stdin.")
+    ] = None,
+    on_unknown: Annotated[
+        OnUnknown | None, typer.Option(help="If the reply to /run is lost for good.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
+    save: Annotated[Path | None, typer.Option(help="With --wait: copy the files here.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and price; send nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Generate one image, clip, recording or text.
+
+    Examples:
+
+        pressroom generate black-forest-labs-flux-1-schnell -p "a fox in the snow" --wait
+
+        pressroom generate p-video -p "waves" --set duration=3 --set draft=true --wait --save out
+
+        pressroom generate my-own-endpoint --input request.json --no-wait
+    """
+
+    async def body(runtime: Runtime) -> None:
+        listed = runtime.catalogue.find(endpoint)
+        values = merge_input(listed, source=source, prompt=prompt, sets=sets or [])
+        operator = await runtime.operator_settings()
+        checked = check_request(
+            runtime.catalogue,
+            Request(endpoint=endpoint, input=values, on_unknown=on_unknown),
+            on_unknown=operator.on_unknown,
+        )
+        if listed is None:
+            hint = say_suggestions(runtime.catalogue, endpoint)
+            notes.print(f"{endpoint} is not in the catalogue: no check, no price{hint}")
+        if dry_run:
+            _show_dry_run(checked.estimate, as_json=as_json)
+            return
+        notes.print(f"cost: {say_estimate(checked.estimate)}")
+        await enqueue(runtime, [checked.job])
+        if not wait and save is None:
+            _show_enqueued(checked.job.id, as_json=as_json)
+            return
+        job, artifacts = await wait_for_end(runtime, checked.job.id, timeout_seconds=timeout)
+        if as_json:
+            print_json(describe_job(job, artifacts))
+        else:
+            show_result(runtime, job, artifacts)
+        if save is not None:
+            await _save_all(runtime, artifacts, save)
+        if job.state is not JobState.COMPLETED:
+            raise typer.Exit(FAILED)
+
+    run(body)
+
+
+async def wait_for_end(
+    runtime: Runtime, job_id: UUID, *, timeout_seconds: float | None
+) -> tuple[Job, list[Artifact]]:
+    """Wait for the job's end and for its files, saying where it is."""
+    try:
+        with notes.status("queued") as spinner:
+            async with asyncio.timeout(timeout_seconds):
+                return await _watch(runtime, job_id, spinner)
+    except TimeoutError:
+        fail(f"not done after {timeout_seconds:g} s; it goes on: pressroom jobs show {job_id}")
+    except asyncio.CancelledError:
+        notes.print(f"detached; it goes on: [bold]pressroom jobs show {job_id}[/bold]")
+        raise
+
+
+async def _watch(runtime: Runtime, job_id: UUID, spinner: Status) -> tuple[Job, list[Artifact]]:
+    while True:
+        async with runtime.database.begin() as session:
+            job = await get_job(session, job_id)
+            artifacts = list(await list_artifacts(session, job_ids=[job_id]))
+            lanes = await find_lanes(session)
+        pending = [file for file in artifacts if file.state is ArtifactState.PENDING]
+        if job.state in TERMINAL and not pending:
+            return job, artifacts
+        spinner.update(explain(job, lanes) if job.state not in TERMINAL else "storing its files")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def show_result(runtime: Runtime, job: Job, artifacts: list[Artifact]) -> None:
+    """The end of a job, for a person."""
+    took = (job.finished_at - job.created_at).total_seconds() if job.finished_at else None
+    if job.state is not JobState.COMPLETED:
+        notes.print(f"[red]{job.state}[/red] ({job.reason}) after {say_seconds(took)}: {job.error}")
+        return
+    notes.print(f"[green]completed[/green] in {say_seconds(took)}, {say_usd(job.cost_usd)}")
+    result = read_result(runtime.catalogue.find(job.endpoint), job.output)
+    if result.text:
+        out.print(result.text, highlight=False, markup=False)
+    for artifact in artifacts:
+        if artifact.state is ArtifactState.STORED:
+            size = f"{artifact.width}x{artifact.height}" if artifact.width else ""
+            length = say_seconds(artifact.duration_seconds) if artifact.duration_seconds else ""
+            facts = ", ".join(
+                fact
+                for fact in (artifact.media_type, size, length, say_bytes(artifact.size_bytes))
+                if fact
+            )
+            out.print(
+                f"{runtime.settings.store_base}/{artifact.store_key}\n  {facts}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        else:
+            notes.print(f"[red]{artifact.field} was not stored[/red]: {artifact.error}")
+
+
+async def _save_all(runtime: Runtime, artifacts: list[Artifact], folder: Path) -> None:
+    for artifact in artifacts:
+        if artifact.state is ArtifactState.STORED:
+            await save_artifact(runtime, artifact, folder / default_name(artifact))
+
+
+def default_name(artifact: Artifact) -> str:
+    extension = Path(artifact.store_key or "").suffix
+    return f"{artifact.job_id}-{artifact.position}{extension}"
+
+
+def _show_enqueued(job_id: UUID, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": str(job_id), "status": "IN_QUEUE"})
+    else:
+        out.print(str(job_id), highlight=False)
+        notes.print(f"follow it with [bold]pressroom jobs show {job_id}[/bold]")
+
+
+def _show_dry_run(estimate: Estimate, *, as_json: bool) -> None:
+    if as_json:
+        usd = None if estimate.usd is None else float(estimate.usd)
+        print_json({"valid": True, "estimate_usd": usd, "basis": estimate.basis})
+    else:
+        out.print(f"valid; cost: {say_estimate(estimate)}; nothing was sent")

@@ -1,0 +1,35 @@
+"""Ids as people type them: whole, or any part that fits one alone."""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.errors import PressroomError
+from models.job_queries import Table, find_ids
+
+SHORTEST = 4
+
+
+class AmbiguousId(PressroomError):
+    """A part of an id that fits several."""
+
+    def __init__(self, given: str, found: list[UUID]) -> None:
+        super().__init__(given, found)
+        self.given = given
+        self.found = found
+
+    def __str__(self) -> str:
+        return f"{self.given!r} fits several: {', '.join(map(str, self.found))}"
+
+
+async def resolve_id(session: AsyncSession, table: Table, given: str) -> UUID:
+    """The id that `given` is, or begins or ends.
+
+    Raises:
+        NotFound: none fits.
+        AmbiguousId: several do.
+    """
+    found = await find_ids(session, table, given)
+    if len(found) > 1:
+        raise AmbiguousId(given, found)
+    return found[0]

@@ -1,0 +1,254 @@
+"""`pressroom jobs`: what each job is doing, and why."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli.console import (
+    FAILED,
+    make_table,
+    notes,
+    out,
+    print_json,
+    run,
+    say_bytes,
+    say_seconds,
+    say_usd,
+    shorten,
+)
+from gateway.cli.ids import resolve_id
+from models.artifact import list_artifacts
+from models.attempt import Attempt
+from models.job import IN_FLIGHT, TERMINAL, Job, JobState
+from models.job_queries import get_job, list_attempts, list_jobs
+from models.lane import LaneView, StageName, find_lanes
+from models.transitions import cancel_jobs
+from tasks.results import describe_job
+from workers.runtime import Runtime
+
+jobs_app = typer.Typer(help="List, show and cancel jobs.", no_args_is_help=True)
+
+STATE_STYLES = {
+    JobState.COMPLETED: "green",
+    JobState.FAILED: "red",
+    JobState.TIMED_OUT: "red",
+    JobState.LOST: "red",
+    JobState.REJECTED: "red",
+    JobState.UNKNOWN: "yellow",
+    JobState.CANCELLED: "dim",
+}
+
+
+@jobs_app.command("list")
+def list_(
+    state: Annotated[JobState | None, typer.Option(help="Only those in this state.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Only those of this endpoint.")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Only those of this campaign.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List jobs, the newest first.
+
+    Examples:
+
+        pressroom jobs list --state failed
+
+        pressroom jobs list --limit 1000 --json | jq -r '.[].id'
+    """
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            campaign_id = await resolve_id(session, "campaigns", campaign) if campaign else None
+            jobs = await list_jobs(
+                session, limit=limit, state=state, endpoint=endpoint, campaign_id=campaign_id
+            )
+            files = await list_artifacts(session, job_ids=[job.id for job in jobs])
+        if as_json:
+            print_json(
+                [describe_job(job, [one for one in files if one.job_id == job.id]) for job in jobs]
+            )
+        elif not jobs:
+            notes.print("no jobs" + (" fit" if state or endpoint or campaign else " yet"))
+        else:
+            table = make_table("id", "state", "endpoint", "prompt", ">cost", ">polls", ">age")
+            for job in jobs:
+                table.add_row(
+                    str(job.id),
+                    _paint(job),
+                    job.endpoint,
+                    shorten(say_prompt(job.input), 40),
+                    say_usd(job.cost_usd),
+                    str(job.polls),
+                    say_seconds(_since(job.created_at)),
+                )
+            out.print(table, highlight=False)
+
+    run(body)
+
+
+@jobs_app.command()
+def show(
+    given: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show one job: why it is where it is, every /run that was sent for it, and its files."""
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            job = await get_job(session, await resolve_id(session, "jobs", given))
+            attempts = await list_attempts(session, job.id)
+            files = await list_artifacts(session, job_ids=[job.id])
+            lanes = await find_lanes(session)
+        if as_json:
+            print_json(
+                {
+                    **describe_job(job, files),
+                    "why": explain(job, lanes),
+                    "attempts": [_describe_attempt(attempt) for attempt in attempts],
+                }
+            )
+            return
+        facts = make_table("", "")
+        facts.show_header = False
+        facts.add_row("[dim]job[/dim]", str(job.id))
+        facts.add_row("[dim]state[/dim]", _paint(job))
+        facts.add_row("[dim]why[/dim]", explain(job, lanes))
+        facts.add_row("[dim]endpoint[/dim]", job.endpoint)
+        facts.add_row("[dim]upstream id[/dim]", job.upstream_id or "-")
+        facts.add_row("[dim]prompt[/dim]", shorten(say_prompt(job.input), 200))
+        cost = f"{say_usd(job.cost_usd)} (estimated {say_usd(job.estimate_usd)})"
+        facts.add_row("[dim]cost[/dim]", cost)
+        facts.add_row("[dim]polls[/dim]", str(job.polls))
+        if job.execution_ms is not None:
+            queued = say_seconds((job.delay_ms or 0) / 1000)
+            ran = f"{say_seconds(job.execution_ms / 1000)}, after {queued} in the queue"
+            facts.add_row("[dim]ran[/dim]", f"{ran} (upstream's clock)")
+        out.print(facts, highlight=False)
+        if attempts:
+            table = make_table("attempt", "sent", "answer", ">http", ">cost", "said")
+            for attempt in attempts:
+                table.add_row(
+                    str(attempt.number),
+                    f"{attempt.sent_at:%H:%M:%S}",
+                    attempt.answer or "-",
+                    str(attempt.http_status or "-"),
+                    say_usd(attempt.cost_usd),
+                    shorten(attempt.error or "", 80),
+                )
+            out.print()
+            out.print(table, highlight=False)
+        if files:
+            table = make_table(
+                "file", "state", "type", "size", ">bytes", "stored as, or what failed"
+            )
+            for file in files:
+                table.add_row(
+                    str(file.id),
+                    file.state,
+                    file.media_type or "-",
+                    f"{file.width}x{file.height}"
+                    if file.width
+                    else say_seconds(file.duration_seconds),
+                    say_bytes(file.size_bytes),
+                    file.store_key or shorten(file.error or "", 80),
+                )
+            out.print()
+            out.print(table, highlight=False)
+
+    run(body)
+
+
+@jobs_app.command()
+def cancel(
+    given: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or the ends of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Cancel jobs: queued ones at once, running ones at the upstream, which may still bill them."""
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            ids = [await resolve_id(session, "jobs", one) for one in given]
+            changed = await cancel_jobs(session, job_ids=ids)
+        await runtime.bells.ring_each(
+            StageName.POLL,
+            {endpoint for state, endpoint in changed.values() if state in IN_FLIGHT},
+        )
+        said = {
+            str(one): "had ended"
+            if one not in changed
+            else "cancelled"
+            if changed[one][0] is JobState.CANCELLED
+            else "will be cancelled at the upstream"
+            for one in ids
+        }
+        if as_json:
+            print_json(said)
+        else:
+            for one, what in said.items():
+                out.print(f"{one}  {what}", highlight=False)
+        if len(changed) < len(ids):
+            raise typer.Exit(FAILED)
+
+    run(body)
+
+
+def explain(job: Job, lanes: Sequence[LaneView]) -> str:
+    """Why a job is where it is, in words."""
+    if job.state is JobState.COMPLETED:
+        return "it is done"
+    if job.state in TERMINAL:
+        return f"{job.reason}: {job.error}" if job.error else str(job.reason)
+    stage = StageName.SUBMIT if job.state is JobState.QUEUED else StageName.POLL
+    for lane in lanes:
+        if (lane.stage, lane.endpoint) == (stage, job.endpoint):
+            if lane.paused:
+                return f"the {stage} lane of {job.endpoint} is paused"
+            if lane.closed_seconds is not None:
+                return (
+                    f"the {stage} lane of {job.endpoint} is closed for "
+                    f"{lane.closed_seconds:.0f} s more: {lane.closed_reason}"
+                )
+    due = max((job.next_at - dt.datetime.now(dt.UTC)).total_seconds(), 0) if job.next_at else 0
+    words = {
+        JobState.QUEUED: f"waits for its turn in the quota; due in {due:.1f} s",
+        JobState.SUBMITTING: "a /run is on its way",
+        JobState.IN_QUEUE: f"in the upstream's queue; asked for again in {due:.1f} s",
+        JobState.IN_PROGRESS: f"being generated; asked for again in {due:.1f} s",
+        JobState.UNKNOWN: f"the reply to /run was lost ({job.error}); decided in {due:.0f} s",
+    }
+    asked = ", to be cancelled" if job.cancel_requested_at else ""
+    return words[job.state] + asked
+
+
+def say_prompt(values: dict[str, Any]) -> str:
+    """The prompt of an input, wherever it stands."""
+    if isinstance(prompt := values.get("prompt"), str):
+        return prompt
+    messages = values.get("messages")
+    if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
+        return str(messages[-1].get("content", ""))
+    return ""
+
+
+def _paint(job: Job) -> str:
+    style = STATE_STYLES.get(job.state, "cyan")
+    return f"[{style}]{job.state}[/{style}]"
+
+
+def _since(moment: dt.datetime) -> float:
+    return (dt.datetime.now(dt.UTC) - moment).total_seconds()
+
+
+def _describe_attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "sent_at": attempt.sent_at.isoformat(),
+        "answered_at": attempt.answered_at.isoformat() if attempt.answered_at else None,
+        "answer": attempt.answer,
+        "http_status": attempt.http_status,
+        "upstream_id": attempt.upstream_id,
+        "error": attempt.error,
+        "cost_usd": None if attempt.cost_usd is None else float(attempt.cost_usd),
+    }
