@@ -10,6 +10,7 @@ here, by us or by aiohttp (which repeats idempotent methods only).
 import asyncio
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 import httpx
@@ -23,6 +24,8 @@ CONNECT_SECONDS = 5.0
 SUBMIT_SECONDS = 30.0  # total, for one /run
 POLL_SECONDS = 15.0  # total, for one /status or /cancel
 KEEPALIVE_SECONDS = 10.0  # well under what servers allow: a POST into a closed one is an unknown
+# aiohttp's own pass through the transport where it knows no httpx word for them: a garbled reply.
+_FAILURES = (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError)
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _TIMEOUT = httpx.Timeout(SUBMIT_SECONDS, connect=CONNECT_SECONDS, pool=None)
 
@@ -80,7 +83,7 @@ class UpstreamClient:
                     content=orjson.dumps(body),
                     headers=self._headers,
                 )
-        except (httpx.HTTPError, TimeoutError, OSError) as error:
+        except _FAILURES as error:
             if isinstance(error.__cause__, _NEVER_SENT):
                 return Busy(BusyCause.UNREACHABLE, _say(error))
             return Unknown(f"no reply to /run: {_say(error)}")
@@ -88,11 +91,11 @@ class UpstreamClient:
 
     async def poll(self, endpoint: str, upstream_id: str) -> PollOutcome:
         """GET /status."""
-        return await self._ask("GET", f"{endpoint}/status/{upstream_id}")
+        return await self._ask("GET", f"{endpoint}/status/{quote(upstream_id, safe='')}")
 
     async def cancel(self, endpoint: str, upstream_id: str) -> PollOutcome:
         """POST /cancel. Safe to repeat: it ends a job and starts none."""
-        return await self._ask("POST", f"{endpoint}/cancel/{upstream_id}")
+        return await self._ask("POST", f"{endpoint}/cancel/{quote(upstream_id, safe='')}")
 
     async def check(self, endpoint: str) -> str | None:
         """GET /health, which bills nothing: None if the key is taken, else what is wrong."""
@@ -101,7 +104,7 @@ class UpstreamClient:
                 response = await self._http.get(
                     f"{self._base_url}/{endpoint}/health", headers=self._headers
                 )
-        except (httpx.HTTPError, TimeoutError, OSError) as error:
+        except _FAILURES as error:
             return f"{BusyCause.UNREACHABLE}: {_say(error)}"
         if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             return f"{BusyCause.KEY_REFUSED} (HTTP {response.status_code})"
@@ -113,7 +116,7 @@ class UpstreamClient:
                 response = await self._http.request(
                     method, f"{self._base_url}/{path}", headers=self._headers
                 )
-        except (httpx.HTTPError, TimeoutError, OSError) as error:
+        except _FAILURES as error:
             if isinstance(error.__cause__, _NEVER_SENT):
                 return Busy(BusyCause.UNREACHABLE, _say(error))
             return Fault(f"no answer: {_say(error)}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+import aiohttp
 import anyio
 import httpx
 
@@ -52,7 +53,7 @@ async def download(http: httpx.AsyncClient, url: str, path: Path) -> Downloaded:
                 await file.write(chunk)
     except TimeoutError as error:
         raise DownloadFailed(f"not complete after {DOWNLOAD_SECONDS:.0f} s") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError) as error:
         raise DownloadFailed(f"{type(error).__name__}: {error}") from error
     if promised is not None and size_bytes != promised:
         raise DownloadFailed(f"{size_bytes} bytes came of {promised}")
@@ -92,9 +93,10 @@ def _read_data_url(url: str) -> tuple[bytes, str | None]:
     if not comma:
         raise DownloadFailed("a data URL without a comma")
     media_type, *parameters = header.split(";")
+    content = unquote_to_bytes(payload)
     if "base64" not in parameters:
-        return unquote_to_bytes(payload), media_type or None
+        return content, media_type or None
     try:
-        return base64.b64decode(payload, validate=True), media_type or None
+        return base64.b64decode(content, validate=True), media_type or None
     except binascii.Error as error:
         raise DownloadFailed(f"a data URL that is not base64: {error}") from error

@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 from endpoints.catalogue.limits import Limit
 
 KEPT_SECONDS = 86_400  # how long an unused quota is remembered
-RECHECK_SECONDS = 0.1  # when the limit "at once" is reached: answers come any moment
+RECHECK_SECONDS = 1.0  # at the limit "at once": whoever gives permits back rings, if it lives
 CAREFUL_SLICES = 20
 
 # Members of the window are "<any>:<count>", scored with when they leave it; those in flight are
@@ -48,7 +48,8 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', flight, '-inf', now)) do
     redis.call('ZREM', flight, dead)
     redis.call('HDEL', counts, dead)
 end
-redis.call('ZREMRANGEBYSCORE', window, '-inf', now)
+-- Those that leave in this very millisecond stay: the clock is cut to whole ones.
+redis.call('ZREMRANGEBYSCORE', window, '-inf', '(' .. now)
 
 local flying, used = 0, 0
 for _, count in ipairs(redis.call('HVALS', counts)) do flying = flying + count end
@@ -65,7 +66,7 @@ if free > 0 then
     return {free, 0}
 end
 local next = redis.call('ZRANGE', window, 0, 0, 'WITHSCORES')
-if per_window - used - flying <= 0 and next[2] then return {0, next[2] - now} end
+if per_window - used - flying <= 0 and next[2] then return {0, next[2] - now + 1} end
 return {0, tonumber(ARGV[8])}
 """
 

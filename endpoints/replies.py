@@ -6,6 +6,8 @@ text, ids in six shapes (so an id is opaque), and a 400 carries the id of a job 
 What cannot be read is never taken for a success.
 """
 
+import json
+import math
 import re
 from typing import Any
 
@@ -28,7 +30,9 @@ from endpoints.outcomes import (
 )
 
 KEY_REFUSED_SECONDS = 30.0  # until a refused key is tried again: somebody has to change it
+RETRY_AFTER_MOST_SECONDS = 600.0  # a lane held for longer is an operator's decision
 ERROR_TEXT_LIMIT = 2_000  # characters
+DEPTH_LIMIT = 250  # of what orjson can write again
 
 _STATES = {
     "IN_QUEUE": UpstreamState.IN_QUEUE,
@@ -57,9 +61,11 @@ def read_submit(response: httpx.Response) -> SubmitOutcome:
     if busy := _read_busy(response, body):
         return busy
     state = _read_state(body)
-    if isinstance(body, dict) and state is not UpstreamState.FAILED and (found := _read_id(body)):
+    found = _read_id(body)
+    refused = response.is_client_error and status not in _LATER
+    if found and (response.is_success or not (refused or state is UpstreamState.FAILED)):
         return Accepted(found, status)  # even under a 5xx: it has an id, so it may be billed
-    if response.is_client_error and status not in _LATER:
+    if refused:
         return Refused(_read_error(response, body), status)
     if status in _REPLY_LOST or response.is_success:
         return Unknown(_read_error(response, body), status)
@@ -69,7 +75,8 @@ def read_submit(response: httpx.Response) -> SubmitOutcome:
 def read_poll(response: httpx.Response) -> PollOutcome:
     """What an answer to `/status` or `/cancel` means.
 
-    The body comes before the HTTP status: that of a failed job is undocumented.
+    The body comes before the HTTP status: that of a failed job is undocumented. Under an error it
+    counts only if it names a job: `{"status": "error"}` is how intermediaries speak of themselves.
     """
     body = _read_json(response)
     if busy := _read_busy(response, body):
@@ -77,7 +84,8 @@ def read_poll(response: httpx.Response) -> PollOutcome:
     if response.status_code == httpx.codes.NOT_FOUND:
         return Missing()
     state = _read_state(body)
-    if not isinstance(body, dict) or state is None:
+    named = response.is_success or _read_id(body) is not None
+    if not isinstance(body, dict) or state is None or not named:
         return Fault(_read_error(response, body), response.status_code)
     if state in _RUNNING:
         return Running(state)
@@ -92,9 +100,14 @@ def read_poll(response: httpx.Response) -> PollOutcome:
 
 
 def read_retry_after(response: httpx.Response) -> float | None:
-    """Seconds, if the header is there and holds a number; its date form is not worth a clock."""
+    """Seconds, if the header is there and holds a number above 0, and at most ten minutes.
+
+    Its date form is not worth a clock.
+    """
     value = response.headers.get("retry-after", "")
-    return float(value) if re.fullmatch(r"\d+(\.\d+)?", value) else None
+    if not re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII):
+        return None
+    return min(float(value), RETRY_AFTER_MOST_SECONDS) or None
 
 
 def _read_busy(response: httpx.Response, body: object) -> Busy | None:
@@ -116,22 +129,59 @@ def _read_busy(response: httpx.Response, body: object) -> Busy | None:
 
 
 def _read_json(response: httpx.Response) -> object:
-    """The body, or None if it is not JSON. NUL is taken out: Postgres cannot keep it."""
+    """The body as Postgres can keep it, or None if it is not JSON."""
+    content = response.content
     try:
-        body = orjson.loads(response.content)
+        body = orjson.loads(content)
     except orjson.JSONDecodeError:
+        return _read_loose_json(content)
+    if content.count(b"{") + content.count(b"[") > DEPTH_LIMIT and _depth(body) > DEPTH_LIMIT:
         return None
-    return _without_nul(body) if b"\\u0000" in response.content else body
+    return _clean(body) if b"\\u0000" in content else body
 
 
-def _without_nul(value: Any) -> Any:  # noqa: ANN401 -- any JSON
+def _read_loose_json(content: bytes) -> object:
+    """What Python's own `json` writes and orjson refuses: NaN, and half of a surrogate pair.
+
+    A text model that is cut off in the middle of an emoji answers so, and its text is paid for.
+    """
+    try:
+        body = json.loads(content.decode("utf-8-sig", "replace"), parse_int=_read_int)
+    except (ValueError, RecursionError):
+        return None
+    return _clean(body) if _depth(body) <= DEPTH_LIMIT else None
+
+
+def _read_int(digits: str) -> int | float:
+    """As orjson reads it: one that 64 bits cannot hold is a float."""
+    number = float(digits)
+    return int(digits) if abs(number) < 2.0**63 else number
+
+
+def _depth(value: object) -> int:
+    """How deep the lists and objects are nested."""
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [
+            inner for item in level for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return depth
+
+
+def _clean(value: Any) -> Any:  # noqa: ANN401 -- any JSON
+    """Without what Postgres cannot keep: NUL, half of a surrogate pair, infinity."""
     if isinstance(value, str):
-        return value.replace("\x00", "")
+        return _clean_text(value)
     if isinstance(value, list):
-        return [_without_nul(item) for item in value]
+        return [_clean(item) for item in value]
     if isinstance(value, dict):
-        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
-    return value
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _clean_text(text: str) -> str:
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _read_state(body: object) -> UpstreamState | None:
@@ -139,8 +189,8 @@ def _read_state(body: object) -> UpstreamState | None:
     return _STATES.get(status.strip().upper()) if isinstance(status, str) else None
 
 
-def _read_id(body: dict[str, Any]) -> str | None:
-    return _read_text(body.get("id"))
+def _read_id(body: object) -> str | None:
+    return _read_text(body.get("id")) if isinstance(body, dict) else None
 
 
 def _read_text(value: object) -> str | None:
@@ -150,7 +200,7 @@ def _read_text(value: object) -> str | None:
 def _read_milliseconds(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return round(value) if 0 <= value < 2**31 else None
+    return int(value) if 0 <= value < 2**31 else None
 
 
 def _read_error(response: httpx.Response, body: object) -> str:
@@ -160,8 +210,8 @@ def _read_error(response: httpx.Response, body: object) -> str:
         for holder in (body, output if isinstance(output, dict) else {}):
             for key in ("error", "message", "detail"):
                 if text := _error_text(holder.get(key)):
-                    return text[:ERROR_TEXT_LIMIT]
-    shown = response.text[:200].replace("\x00", "").strip()
+                    return _clean_text(text[:ERROR_TEXT_LIMIT])
+    shown = _clean_text(response.text[:200]).strip()
     return f"HTTP {response.status_code}" + (f": {shown}" if shown else "")
 
 

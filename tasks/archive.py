@@ -130,6 +130,7 @@ ARCHIVE = Stage(
     batch=16,
     act_seconds=DOWNLOAD_SECONDS + STORE_SECONDS,
     operation=DOWNLOAD,
+    flush_seconds=0.5,  # nothing waits for it, and each flush is a message
     interruptible=True,
     claim=claim,
     act=act,

@@ -156,6 +156,7 @@ NOTIFY = Stage(
     batch=50,
     act_seconds=ACT_SECONDS,
     operation=DELIVER,
+    flush_seconds=0.05,
     interruptible=False,  # a callback that was applied would be applied again
     claim=claim,
     act=act,

@@ -241,6 +241,7 @@ POLL = Stage(
     batch=100,
     act_seconds=2 * POLL_SECONDS,  # a cancel, and then a status
     operation=Operation.STATUS,
+    flush_seconds=0.05,
     interruptible=True,
     claim=claim,
     act=act,

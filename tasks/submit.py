@@ -206,6 +206,7 @@ SUBMIT = Stage(
     batch=100,
     act_seconds=SUBMIT_SECONDS,
     operation=Operation.RUN,
+    flush_seconds=0.05,
     interruptible=False,  # a `/run` that is dropped half-way may have been taken
     claim=claim,
     act=act,

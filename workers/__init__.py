@@ -1,6 +1,6 @@
 """What runs it: settings, the Celery app, the lane that every stage works, and the local stack.
 
-    settings.py            what the environment says   operator_settings.py   what operators change
+    settings.py            what the environment says   operator_settings.py   what operators set
     app.py                 the Celery app              kombu_fix.py           a repair of kombu 5.7.0
     lane.py, bell.py       how a stage works, and how it is woken
     runtime.py, loop.py    what a process holds: one event loop, one database pool, one client

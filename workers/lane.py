@@ -30,7 +30,6 @@ from models.lane import StageName, seconds_until_due
 from workers.operator_settings import OWN
 from workers.runtime import Runtime, get_process
 
-FLUSH_SECONDS = 0.05  # ends that come this close together are written together
 RECORD_SECONDS = 20.0  # how long a write is tried again while Postgres is away
 LEASE_SECONDS = 15.0  # a dead worker's rows come due again after this
 HEARTBEAT_SECONDS = 5.0  # how often a live one extends the lease of calls that take long
@@ -61,6 +60,7 @@ class Stage(Generic[Row, End]):
         batch: rows a claim takes at most.
         act_seconds: what one call takes at most.
         operation: whose quota a call counts against.
+        flush_seconds: ends that come this close together are written together.
         interruptible: its calls may be dropped half-way and made again.
         claim: (runtime, endpoint, limit=, lease=, lease_seconds=) to rows.
         act: one row's call; everything that can go wrong with it is a value.
@@ -71,6 +71,7 @@ class Stage(Generic[Row, End]):
     batch: int
     act_seconds: float
     operation: str
+    flush_seconds: float
     interruptible: bool
     claim: Callable[[Runtime, str, int, UUID, float], Awaitable[Sequence[Row]]]
     act: Callable[[Runtime, Row], Awaitable[End]]
@@ -115,7 +116,8 @@ class LaneRun(Generic[Row, End]):
                 self._runtime, self._endpoint, permits.count, self._lease, LEASE_SECONDS
             )
             await self._give_back(unused=permits.count - len(rows))
-            await self._chain_own(full=len(rows) == permits.count)
+            full = len(rows) == permits.count
+            await self._chain_own(full=full)
             if not rows:
                 return 0
             self._log.debug("rows_claimed", rows=len(rows))
@@ -127,6 +129,8 @@ class LaneRun(Generic[Row, End]):
             async for ends, answered in self._act(rows):
                 chain = await self._record(ends)
                 await self._give_back(answered=answered)
+                if full:  # more waited: perhaps for the permits that are now free
+                    await self._ring(self._stage.name, 0.0)
                 for stage, seconds in chain.items():
                     await self._ring(stage, seconds)
             return len(rows)
@@ -210,7 +214,7 @@ class LaneRun(Generic[Row, End]):
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 if pending:
-                    more, pending = await asyncio.wait(pending, timeout=FLUSH_SECONDS)
+                    more, pending = await asyncio.wait(pending, timeout=self._stage.flush_seconds)
                     done |= more
                 for task in done:
                     if error := task.exception():

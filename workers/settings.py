@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
@@ -130,7 +131,8 @@ class Settings(BaseSettings):
         run = (self.data_dir / "run").absolute()
         if len(bytes(run)) <= SOCKET_PATH_BYTES - len("/.s.PGSQL.5432"):
             return run
-        return Path("/tmp") / f"pressroom-{hashlib.sha256(bytes(run)).hexdigest()[:16]}"  # noqa: S108 -- made for the owner alone
+        digest = hashlib.sha256(bytes(run)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"pressroom-{digest}"
 
     @property
     def database_dsn(self) -> str:

@@ -19,6 +19,7 @@ from gateway.cli.console import (
     print_json,
     run,
     say_bytes,
+    say_id,
     say_seconds,
     shorten,
 )
@@ -69,7 +70,7 @@ def list_(
             table = make_table("id", "state", "type", "size", ">bytes", "sha256, or what failed")
             for file in files:
                 table.add_row(
-                    str(file.id),
+                    say_id(file.id),
                     file.state,
                     file.media_type or "-",
                     f"{file.width}x{file.height}"

@@ -22,6 +22,7 @@ from gateway.cli.console import (
     out,
     print_json,
     run,
+    say_id,
     say_usd,
 )
 from gateway.cli.follow import follow_campaign, show_summary, summarize
@@ -228,16 +229,16 @@ def list_(
         elif not summaries:
             notes.print("no campaigns yet; start one with [bold]pressroom campaign run[/bold]")
         else:
-            table = make_table("id", "name", "endpoint", ">jobs", ">done", ">failed", ">spent")
+            table = make_table("id", ">jobs", ">done", ">failed", ">spent", "endpoint", "name")
             for one in summaries:
                 table.add_row(
-                    one["campaign_id"],
-                    one["name"],
-                    one["endpoint"] or "several",
+                    say_id(one["campaign_id"]),
                     f"{one['jobs']:,}",
                     f"{one['completed']:,}",
                     f"{one['failed']:,}",
                     say_usd(one["cost_usd"]),
+                    one["endpoint"] or "several",
+                    one["name"],
                 )
             out.print(table, highlight=False)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
+from uuid import UUID
 
 import typer
 from pydantic import ValidationError
@@ -21,10 +22,12 @@ from workers.settings import Settings
 
 T = TypeVar("T")
 
-out = Console()
-notes = Console(stderr=True, highlight=False)
-
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+LAST_WIDTH = 16
+PIPED_WIDTH = 200  # of tables that no terminal bounds
+
+out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+notes = Console(stderr=True, highlight=False)
 
 
 def fail(message: object, *, code: int = FAILED) -> NoReturn:
@@ -42,13 +45,19 @@ def print_json(value: Any) -> None:  # noqa: ANN401 -- any JSON
 
 
 def make_table(*columns: str) -> Table:
-    """A plain table; a column that begins with `>` is set to the right."""
+    """A plain table, one line a row: what is too wide is cut, in the last column folded.
+
+    A column that begins with `>` is set to the right.
+    """
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for column in columns:
+    for number, column in enumerate(columns, start=1):
+        last = number == len(columns)
         table.add_column(
             column.removeprefix(">"),
             justify="right" if column.startswith(">") else "left",
-            overflow="fold",
+            no_wrap=not last,
+            overflow="fold" if last else "ellipsis",
+            min_width=LAST_WIDTH if last else None,
         )
     return table
 
@@ -91,7 +100,10 @@ def say_usd(value: Decimal | float | None) -> str:
     """Dollars with as many digits as tell something."""
     if value is None:
         return "-"
-    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.6f}".rstrip("0")
+    if value >= 1 or value == 0:
+        return f"${value:,.2f}"
+    whole, _, digits = f"{value:.6f}".partition(".")
+    return f"${whole}.{digits.rstrip('0').ljust(2, '0')}"
 
 
 def say_estimate(estimate: Estimate) -> str:
@@ -104,6 +116,11 @@ def say_estimate(estimate: Estimate) -> str:
         Basis.AFTER: f"about {say_usd(estimate.usd)} (the result decides)",
     }
     return words[estimate.basis]
+
+
+def say_id(value: UUID | str) -> str:
+    """The end of an id, which tells jobs made together apart, and which commands take."""
+    return str(value)[-12:]
 
 
 def say_bytes(count: int | None) -> str:

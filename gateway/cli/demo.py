@@ -40,7 +40,7 @@ from workers.settings import Settings
 from workers.stack.lifecycle import bring_up, take_down
 from workers.stack.supervisor import StackError
 
-CLOCK = 20.0  # the emulated upstream's time runs this much faster
+CLOCK = 5.0  # the emulated upstream's time runs this much faster
 
 
 def demo(

@@ -38,14 +38,14 @@ def list_(
     if as_json:
         print_json([describe(endpoint) for endpoint in listed])
         return
-    table = make_table("endpoint", "kind", "task", "a job with defaults", ">takes about")
+    table = make_table("endpoint", "kind", ">takes about", "task", "a job with defaults")
     for endpoint in listed:
         table.add_row(
             endpoint.id,
             endpoint.kind,
+            say_seconds(endpoint.typical_seconds),
             endpoint.task,
             say_estimate(estimate(endpoint, sample_input(endpoint))),
-            say_seconds(endpoint.typical_seconds),
         )
     out.print(table, highlight=False)
 

@@ -25,37 +25,50 @@ BAR_WIDTH = 44
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast it goes, seen from the start of following."""
+    """How fast it goes: of jobs until the last has ended, then of the files still to be stored."""
 
-    seconds: float
-    jobs_per_second: float
+    seconds: float  # of following
+    rate: float  # a second
+    unit: str
     seconds_left: float | None
 
-    @staticmethod
-    def of(progress: Progress, *, ended_before: int, seconds: float) -> "Pace":
-        rate = (progress.ended - ended_before) / seconds if seconds > 0 else 0.0
-        left = None
-        if progress.total is not None and rate > 0:
-            left = (progress.total - progress.ended) / rate
-        return Pace(seconds, rate, left)
+
+class Pacer:
+    """Takes the pace from the counts as they come."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._began = time.monotonic()
+        self._ended_before = progress.ended
+        self._files: tuple[float, int] | None = None  # when the last job had ended, and files then
+
+    def take(self, progress: Progress) -> Pace:
+        now = time.monotonic()
+        seconds = now - self._began
+        left = (progress.total or progress.enqueued) - progress.ended
+        if left > 0 or progress.total is None:
+            rate = (progress.ended - self._ended_before) / seconds if seconds else 0.0
+            return Pace(seconds, rate, "jobs", left / rate if rate else None)
+        if self._files is None:
+            self._files = (now, progress.files_stored)
+        since, stored = self._files
+        rate = (progress.files_stored - stored) / (now - since) if now > since else 0.0
+        return Pace(seconds, rate, "files", progress.files_pending / rate if rate else None)
 
 
 async def follow_campaign(runtime: Runtime, campaign_id: UUID) -> Progress:
     """Show progress until every job has ended and every file is stored or given up."""
-    began = time.monotonic()
-    first = await _count(runtime, campaign_id)
+    pacer = Pacer(await _count(runtime, campaign_id))
     said_at = -LINE_SECONDS
     with Live(console=notes, refresh_per_second=4, transient=True) as live:
         while True:
             progress = await _count(runtime, campaign_id)
             held = await _find_held_lanes(runtime)
-            seconds = time.monotonic() - began
-            pace = Pace.of(progress, ended_before=first.ended, seconds=seconds)
+            pace = pacer.take(progress)
             if notes.is_terminal:
                 live.update(draw(progress, pace, held))
-            elif seconds - said_at >= LINE_SECONDS or progress.settled:
-                notes.print(say_line(progress, pace))
-                said_at = seconds
+            elif pace.seconds - said_at >= LINE_SECONDS or progress.settled:
+                notes.print(say_line(progress, pace), soft_wrap=True)
+                said_at = pace.seconds
             if progress.settled:
                 return progress
             await asyncio.sleep(REFRESH_SECONDS)
@@ -69,7 +82,7 @@ def draw(progress: Progress, pace: Pace, held: Sequence[LaneView]) -> Group:
         ProgressBar(total=total, completed=progress.ended, width=BAR_WIDTH),
         Text(f"{progress.ended:,}/{total:,}", style="bold"),
         Text(f"{progress.ended / total:.0%}"),
-        Text(f"{pace.jobs_per_second:.1f} jobs/s", style="cyan"),
+        Text(f"{pace.rate:.1f} {pace.unit}/s", style="cyan"),
         Text(f"ETA {say_seconds(pace.seconds_left)}"),
         Text(f"{say_seconds(pace.seconds)} so far", style="dim"),
     )
@@ -97,7 +110,7 @@ def say_line(progress: Progress, pace: Pace) -> str:
         f"  queued {progress.queued:,}  running {progress.running:,}"
         f"  done {progress.completed:,}  failed {progress.failed:,}"
         f"  files {progress.files_stored:,}  spent {say_usd(progress.spent_usd)}"
-        f"  {pace.jobs_per_second:.1f} jobs/s  ETA {say_seconds(pace.seconds_left)}"
+        f"  {pace.rate:.1f} {pace.unit}/s  ETA {say_seconds(pace.seconds_left)}"
     )
 
 

@@ -14,6 +14,7 @@ from gateway.cli.console import (
     print_json,
     run,
     say_bytes,
+    say_id,
     say_seconds,
     say_usd,
     shorten,
@@ -72,16 +73,15 @@ def list_(
         elif not jobs:
             notes.print("no jobs" + (" fit" if state or endpoint or campaign else " yet"))
         else:
-            table = make_table("id", "state", "endpoint", "prompt", ">cost", ">polls", ">age")
+            table = make_table("id", "state", ">cost", ">age", "endpoint", "prompt")
             for job in jobs:
                 table.add_row(
-                    str(job.id),
+                    say_id(job.id),
                     _paint(job),
-                    job.endpoint,
-                    shorten(say_prompt(job.input), 40),
                     say_usd(job.cost_usd),
-                    str(job.polls),
                     say_seconds(_since(job.created_at)),
+                    job.endpoint,
+                    shorten(say_prompt(job.input), 48),
                 )
             out.print(table, highlight=False)
 
@@ -145,7 +145,7 @@ def show(
             )
             for file in files:
                 table.add_row(
-                    str(file.id),
+                    say_id(file.id),
                     file.state,
                     file.media_type or "-",
                     f"{file.width}x{file.height}"

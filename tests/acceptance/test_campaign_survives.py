@@ -97,7 +97,7 @@ async def test_a_campaign_completes_and_needs_far_fewer_messages_than_jobs(stack
 
     pushed = connection.info("commandstats")["cmdstat_lpush"]["calls"] - before
     connection.close()
-    assert pushed < 400
+    assert pushed < 200  # with a sweep every two seconds among them
 
 
 async def test_a_killed_worker_and_a_flushed_redis_lose_nothing_and_pay_nothing_twice(

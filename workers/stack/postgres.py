@@ -37,7 +37,7 @@ def server_user() -> str | None:
 
 
 def identity() -> dict[str, Any]:
-    """Arguments of `subprocess` that start a process as `server_user`, and with its groups alone."""
+    """Arguments of `subprocess` that start a process as `server_user`, with its groups alone."""
     user = server_user()
     if user is None:
         return {}
@@ -92,7 +92,7 @@ def prepare(data: Path, sockets: Path) -> list[str]:
 
 
 def command(data: Path, sockets: Path) -> Sequence[str]:
-    """The server in the foreground. It trusts whoever can open its socket: the owner of DATA_DIR."""
+    """The server in the foreground. It trusts whoever can open its socket: DATA_DIR's owner."""
     options = {
         "listen_addresses": "",
         "unix_socket_directories": str(sockets),
