@@ -42,7 +42,12 @@ KEPT = (
 
 
 @shared_task(
-    name="pressroom.generate", bind=True, acks_late=True, ignore_result=False, max_retries=None
+    name="pressroom.generate",
+    bind=True,
+    acks_late=True,
+    ignore_result=False,
+    max_retries=None,
+    throws=(InvalidRequest,),  # the producer's mistake: told to it, and no traceback in our logs
 )
 def generate(
     self: Task[Any, Any],

@@ -75,7 +75,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 @pytest.fixture
-async def settings(services: Settings, tmp_path: Path) -> AsyncIterator[Settings]:
+async def settings(services: Settings, tmp_path: Path) -> Settings:
     """Settings with a data folder of this test's, on empty servers."""
     database = Database(services.database_dsn, name="tests")
     async with database.begin() as session:
@@ -84,7 +84,7 @@ async def settings(services: Settings, tmp_path: Path) -> AsyncIterator[Settings
     connection = redis.Redis.from_url(services.redis_dsn)
     connection.flushall()
     connection.close()
-    yield Settings(
+    return Settings(
         data_dir=tmp_path,
         database_url=services.database_dsn,
         redis_url=services.redis_dsn,

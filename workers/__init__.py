@@ -1,7 +1,7 @@
 """What runs it: settings, the Celery app, the lane that every stage works, and the local stack.
 
     settings.py            what the environment says   operator_settings.py   what operators set
-    app.py                 the Celery app              kombu_fix.py           a repair of kombu 5.7.0
+    app.py                 the Celery app              kombu_fix.py           a repair of kombu
     lane.py, bell.py       how a stage works, and how it is woken
     runtime.py, loop.py    what a process holds: one event loop, one database pool, one client
     sweep_watch.py         a worker that misses the sweep runs it itself

@@ -20,6 +20,7 @@ from uuid import UUID
 
 import stamina
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from endpoints.catalogue import Operation
 from endpoints.quota import Permits
@@ -99,7 +100,6 @@ class LaneRun(Generic[Row, End]):
         self._stage = stage
         self._endpoint = endpoint
         self._lease = new_id()
-        self._log = log.bind(lane=f"{stage.name}:{endpoint}", lease=str(self._lease))
 
     async def answer(self, at: int) -> None:
         if await self._runtime.bells.answer(self._stage.name, self._endpoint, at):
@@ -107,6 +107,13 @@ class LaneRun(Generic[Row, End]):
 
     async def run(self) -> int:
         """Claim, act, record, chain; returns how many rows were claimed."""
+        lane = bound_contextvars(
+            stage=self._stage.name, endpoint=self._endpoint, lease=str(self._lease)
+        )
+        with lane:  # for what the stage's own functions log, too
+            return await self._run()
+
+    async def _run(self) -> int:
         async with AsyncExitStack() as held:
             permits = await self._take_permits(held)
             if permits.count == 0:
@@ -120,7 +127,7 @@ class LaneRun(Generic[Row, End]):
             await self._chain_own(full=full)
             if not rows:
                 return 0
-            self._log.debug("rows_claimed", rows=len(rows))
+            log.debug("rows_claimed", rows=len(rows))
             if self._runtime.stopping.is_set():
                 await self._hand_back()
                 return 0
@@ -145,7 +152,7 @@ class LaneRun(Generic[Row, End]):
                         session, self._stage.name, lease=self._lease, seconds=LEASE_SECONDS
                     )
             except DatabaseUnavailable as error:
-                self._log.warning("heartbeat_missed", error=str(error))
+                log.warning("heartbeat_missed", error=str(error))
 
     async def _take_permits(self, held: AsyncExitStack) -> Permits:
         """Leave for up to a batch of calls; what is left of it at the end is given back."""
@@ -218,7 +225,7 @@ class LaneRun(Generic[Row, End]):
                     done |= more
                 for task in done:
                     if error := task.exception():
-                        self._log.error("act_raised", row=task.get_name(), exc_info=error)
+                        log.error("act_raised", row=task.get_name(), exc_info=error)
                 yield [task.result() for task in done if not task.exception()], len(done)
                 if self._stage.interruptible and self._runtime.stopping.is_set():
                     break
@@ -242,7 +249,7 @@ class LaneRun(Generic[Row, End]):
     async def _hand_back(self) -> None:
         async with self._runtime.database.begin() as session:
             rows = await hand_back(session, self._stage.name, lease=self._lease)
-        self._log.info("leases_handed_back", rows=rows)
+        log.info("leases_handed_back", rows=rows)
         await self._ring(self._stage.name, 0.0)
 
     async def _ring(self, stage: StageName, seconds: float) -> None:

@@ -127,7 +127,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def socket_dir(self) -> Path:
-        """Where the embedded servers' sockets are: outside DATA_DIR only if its path is too long."""
+        """Where the embedded servers' sockets are: under DATA_DIR unless its path is too long."""
         run = (self.data_dir / "run").absolute()
         if len(bytes(run)) <= SOCKET_PATH_BYTES - len("/.s.PGSQL.5432"):
             return run

@@ -23,7 +23,7 @@ from workers.stack.supervisor import Supervisor
 FLUX = "black-forest-labs-flux-1-schnell"
 
 
-async def start_campaign(runtime, jobs, *, seconds=240):
+async def start_campaign(runtime, jobs):
     """Enqueue `jobs` requests that differ by their prompts."""
     requests = [
         {"prompt": f"picture {number}", "width": 256, "height": 256} for number in range(jobs)
@@ -77,6 +77,7 @@ async def check_everything(runtime, campaign_id, *, jobs):
     assert sum(refused) == 0
     for artifact in artifacts:
         assert artifact.state is ArtifactState.STORED
+        assert artifact.store_key is not None
         stored = await obstore.get_async(runtime.store, artifact.store_key)
         assert hashlib.sha256(bytes(await stored.bytes_async())).hexdigest() == artifact.sha256
     return stats
@@ -107,6 +108,7 @@ async def test_a_killed_worker_and_a_flushed_redis_lose_nothing_and_pay_nothing_
     await wait_until(stack_runtime, campaign_id, lambda progress: progress.running > 0)
 
     victim = next(one for one in Supervisor(stack).states() if one.name == "worker-1")
+    assert victim.pid is not None
     os.kill(victim.pid, signal.SIGKILL)
     await wait_until(stack_runtime, campaign_id, lambda progress: progress.completed > 200)
     connection = redis.Redis.from_url(stack.redis_dsn)

@@ -61,7 +61,7 @@ async def billed(emulator):
 async def first_bill(emulator):
     """The first entry of the emulator's ledger, once there is one."""
     async with asyncio.timeout(10):
-        while not (await billed(emulator))["jobs"]:
+        while not (await billed(emulator))["jobs"]:  # noqa: ASYNC110 -- another process's news
             await asyncio.sleep(0.02)
     return (await emulator.get("/admin/ledger", params={"entries": 1})).json()["entries"][0]
 
@@ -75,6 +75,7 @@ async def test_a_job_is_submitted_polled_archived_and_billed_once(runtime, emula
 
     async with runtime.database.begin() as session:
         [artifact] = await list_artifacts(session, job_ids=[job_id])
+    assert artifact.store_key is not None
     stored = bytes(await (await obstore.get_async(runtime.store, artifact.store_key)).bytes_async())
     assert hashlib.sha256(stored).hexdigest() == artifact.sha256
     assert (artifact.state, artifact.media_type) == (ArtifactState.STORED, "image/jpeg")
@@ -96,8 +97,8 @@ async def test_a_429_closes_the_lane_and_spends_no_attempt(runtime, emulator):
     assert (job.state, job.attempt) == (JobState.QUEUED, 0)
     async with runtime.database.begin() as session:
         [lane] = [one for one in await find_lanes(session) if one.stage is StageName.SUBMIT]
-    assert 20 < lane.closed_seconds <= 30
-    assert "429" in lane.closed_reason
+    assert lane.closed_seconds == pytest.approx(30, abs=5)
+    assert "429" in str(lane.closed_reason)
     assert await LaneRun(runtime, SUBMIT, FLUX).run() == 0  # closed: it claims nothing
 
 
@@ -189,7 +190,8 @@ async def test_a_job_that_the_upstream_forgot_is_lost_and_not_failed(runtime, em
     assert "404" in job.error
 
 
-async def test_a_cancel_reaches_a_job_in_flight(runtime, emulator):
+@pytest.mark.usefixtures("emulator")
+async def test_a_cancel_reaches_a_job_in_flight(runtime):
     video = "vidu-q3-t2v"  # takes seconds here
     job_id = await add_job(runtime, endpoint=video)
     await LaneRun(runtime, SUBMIT, video).run()
@@ -216,7 +218,7 @@ async def test_a_broken_download_is_seen_and_tried_again(runtime, emulator):
     assert (broken.state, broken.tries) == (ArtifactState.PENDING, 1)
     assert broken.error
     async with asyncio.timeout(10):
-        while not await LaneRun(runtime, ARCHIVE, FLUX).run():
+        while not await LaneRun(runtime, ARCHIVE, FLUX).run():  # noqa: ASYNC110 -- by the server's clock
             await asyncio.sleep(0.05)
     async with runtime.database.begin() as session:
         [stored] = await list_artifacts(session, job_ids=[job_id])

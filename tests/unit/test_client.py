@@ -18,7 +18,7 @@ ACCEPTED = b'{"id": "job-1", "status": "IN_QUEUE"}'
 
 @dataclass
 class Server:
-    """A raw server: `answer` gets each request and writes what it likes."""
+    """A raw server, and what it was asked."""
 
     url: str = ""
     requests: list[bytes] = field(default_factory=list)
@@ -26,12 +26,17 @@ class Server:
 
 @asynccontextmanager
 async def serving(answer):
-    """Serve until the end of the block; every connection of it is then closed."""
+    """Serve until the end of the block.
+
+    `answer` writes what it likes to each request, and says whether the connection stays open.
+    """
     server = Server()
-    open_connections = set()
+    handlers: set[asyncio.Task[None]] = set()
 
     async def connected(reader, writer):
-        open_connections.add(asyncio.current_task())
+        handler = asyncio.current_task()
+        assert handler is not None
+        handlers.add(handler)
         try:
             while request := await read_request(reader):
                 server.requests.append(request)
@@ -46,9 +51,9 @@ async def serving(answer):
         yield server
     finally:
         listening.close()
-        for task in open_connections:
-            task.cancel()
-        await asyncio.gather(*open_connections, return_exceptions=True)
+        for handler in handlers:
+            handler.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
 
 
 async def read_request(reader):

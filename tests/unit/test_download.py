@@ -184,7 +184,7 @@ async def test_a_url_that_leads_nowhere_is_no_file(http, tmp_path, url):
             "image/png",
         ),
         ("data:image/png;name=fox.png;base64,Zm94", b"fox", "image/png"),
-        ("data:;base64,Zm9%34", b"fox"[:2] + b"\x78", None),
+        ("data:;base64,Zm9%34", b"fox", None),
         ("data:,a%20fox", b"a fox", None),
         ("data:text/plain;charset=utf-8,a,b", b"a,b", "text/plain"),
     ],

@@ -171,7 +171,8 @@ def upgrade() -> None:
         sa.Column("submitted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "(finished_at IS NOT NULL) = (state IN ('completed', 'failed', 'cancelled', 'timed_out', 'lost', 'rejected'))",
+            "(finished_at IS NOT NULL) = (state IN "
+            "('completed', 'failed', 'cancelled', 'timed_out', 'lost', 'rejected'))",
             name=op.f("jobs_finished_at_iff_ended"),
         ),
         sa.CheckConstraint(
