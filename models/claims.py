@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import count_rows
 from models.job import JobState
-from models.lane import LANE_IS_OPEN, StageName
+from models.lane import DUE_ROWS, StageName, due_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +61,32 @@ class Notice:
     tries: int
 
 
-CLAIM_POLLS: TextClause = text(f"""
-    WITH due AS MATERIALIZED (
-        SELECT id FROM jobs
-        WHERE endpoint = :endpoint AND state IN ('in_queue', 'in_progress') AND next_at <= now()
-          AND {LANE_IS_OPEN.format(stage=StageName.POLL)}
-        ORDER BY next_at, id
-        LIMIT :limit
-        FOR UPDATE SKIP LOCKED
-    )
-    UPDATE jobs SET lease = :lease, next_at = now() + make_interval(secs => :lease_seconds)
-    FROM due WHERE jobs.id = due.id
-    RETURNING jobs.id, jobs.attempt, jobs.state, jobs.upstream_id, jobs.polls, jobs.misses,
-        extract(epoch FROM now() - jobs.submitted_at) AS age,
-        extract(epoch FROM now() - coalesce(jobs.polled_at, jobs.submitted_at)) AS unseen,
-        jobs.cancel_requested_at IS NOT NULL AS cancel
-""")  # noqa: S608 -- built from constants
+def _claim(stage: StageName, *, sets: str = "", returning: str) -> TextClause:
+    table = DUE_ROWS[stage].partition(" ")[0]
+    return text(f"""
+        WITH {due_rows(stage)}
+        UPDATE {table} SET lease = :lease, next_at = now() + make_interval(secs => :lease_seconds)
+            {sets}
+        FROM due WHERE {table}.id = due.id
+        RETURNING {table}.id, {returning}
+    """)  # noqa: S608 -- built from constants
+
+
+CLAIM_POLLS = _claim(
+    StageName.POLL,
+    returning="""attempt, state, upstream_id, polls, misses,
+        cancel_requested_at IS NOT NULL AS cancel,
+        extract(epoch FROM now() - submitted_at) AS age,
+        extract(epoch FROM now() - coalesce(polled_at, submitted_at)) AS unseen""",
+)
+CLAIM_ARTIFACTS = _claim(
+    StageName.ARCHIVE,
+    sets=", tries = tries + 1",
+    returning="job_id, source_url, tries, extract(epoch FROM expires_at - now()) AS seconds_left",
+)
+CLAIM_DELIVERIES = _claim(
+    StageName.NOTIFY, sets=", tries = tries + 1", returning="job_id, request, tries"
+)
 
 
 async def claim_polls(
@@ -87,10 +97,7 @@ async def claim_polls(
     A job is due when it is likely to be done, so that is also the order in which results are
     nearest to being lost.
     """
-    rows = await session.execute(
-        CLAIM_POLLS,
-        {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
-    )
+    values = {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds}
     return [
         Poll(
             id=row.id,
@@ -105,35 +112,15 @@ async def claim_polls(
             misses=row.misses,
             cancel=row.cancel,
         )
-        for row in rows
+        for row in await session.execute(CLAIM_POLLS, values)
     ]
-
-
-CLAIM_ARTIFACTS: TextClause = text(f"""
-    WITH due AS MATERIALIZED (
-        SELECT id FROM artifacts
-        WHERE endpoint = :endpoint AND state = 'pending' AND next_at <= now()
-          AND {LANE_IS_OPEN.format(stage=StageName.ARCHIVE)}
-        ORDER BY next_at, id
-        LIMIT :limit
-        FOR UPDATE SKIP LOCKED
-    )
-    UPDATE artifacts SET lease = :lease, tries = tries + 1,
-        next_at = now() + make_interval(secs => :lease_seconds)
-    FROM due WHERE artifacts.id = due.id
-    RETURNING artifacts.id, artifacts.job_id, artifacts.source_url, artifacts.tries,
-        extract(epoch FROM artifacts.expires_at - now()) AS seconds_left
-""")  # noqa: S608 -- built from constants
 
 
 async def claim_artifacts(
     session: AsyncSession, *, endpoint: str, limit: int, lease: UUID, lease_seconds: float
 ) -> Sequence[Download]:
     """Take up to `limit` artifacts that are to be downloaded."""
-    rows = await session.execute(
-        CLAIM_ARTIFACTS,
-        {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
-    )
+    values = {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds}
     return [
         Download(
             id=row.id,
@@ -144,34 +131,15 @@ async def claim_artifacts(
             tries=row.tries,
             seconds_left=float(row.seconds_left),
         )
-        for row in rows
+        for row in await session.execute(CLAIM_ARTIFACTS, values)
     ]
-
-
-CLAIM_DELIVERIES: TextClause = text(f"""
-    WITH due AS MATERIALIZED (
-        SELECT id FROM deliveries
-        WHERE endpoint = :endpoint AND state = 'pending' AND next_at <= now()
-          AND {LANE_IS_OPEN.format(stage=StageName.NOTIFY)}
-        ORDER BY next_at, id
-        LIMIT :limit
-        FOR UPDATE SKIP LOCKED
-    )
-    UPDATE deliveries SET lease = :lease, tries = tries + 1,
-        next_at = now() + make_interval(secs => :lease_seconds)
-    FROM due WHERE deliveries.id = due.id
-    RETURNING deliveries.id, deliveries.job_id, deliveries.request, deliveries.tries
-""")  # noqa: S608 -- built from constants
 
 
 async def claim_deliveries(
     session: AsyncSession, *, endpoint: str, limit: int, lease: UUID, lease_seconds: float
 ) -> Sequence[Notice]:
     """Take up to `limit` deliveries of jobs that have ended."""
-    rows = await session.execute(
-        CLAIM_DELIVERIES,
-        {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
-    )
+    values = {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds}
     return [
         Notice(
             id=row.id,
@@ -181,7 +149,7 @@ async def claim_deliveries(
             request=row.request,
             tries=row.tries,
         )
-        for row in rows
+        for row in await session.execute(CLAIM_DELIVERIES, values)
     ]
 
 
@@ -203,7 +171,10 @@ async def find_recent_submits(
     return [float(row) for row in rows]
 
 
-# What was claimed by a lease and not worked on; of submissions, nothing may have been sent.
+# Where the rows are that a claim holds; a submission changes its state when it is claimed.
+_HELD_ROWS = {**DUE_ROWS, StageName.SUBMIT: "jobs WHERE state = 'submitting'"}
+
+# How a claim is undone; a try that was none is not counted. Of submissions nothing may be sent.
 _HAND_BACK: dict[StageName, TextClause] = {
     StageName.SUBMIT: text("""
         WITH unsent AS (
@@ -220,43 +191,30 @@ _HAND_BACK: dict[StageName, TextClause] = {
         UPDATE jobs SET lease = NULL, next_at = now()
         WHERE lease = :lease AND state IN ('in_queue', 'in_progress')
     """),
-    StageName.ARCHIVE: text("""
-        UPDATE artifacts SET lease = NULL, next_at = now(), tries = tries - 1
-        WHERE lease = :lease AND state = 'pending'
-    """),
-    StageName.NOTIFY: text("""
-        UPDATE deliveries SET lease = NULL, next_at = now(), tries = tries - 1
-        WHERE lease = :lease AND state = 'pending'
-    """),
+    **{
+        stage: text(f"""
+            UPDATE {table} SET lease = NULL, next_at = now(), tries = tries - 1
+            WHERE lease = :lease AND state = 'pending'
+        """)  # noqa: S608 -- constants
+        for stage, table in ((StageName.ARCHIVE, "artifacts"), (StageName.NOTIFY, "deliveries"))
+    },
 }
 
 
 async def hand_back(session: AsyncSession, stage: StageName, *, lease: UUID) -> int:
-    """Undo a claim, for a graceful stop: its rows are due again. Returns how many there were.
-
-    Finding rows by lease alone reads the table's live partial index; it happens once in a stop.
-    """
-    result = await session.execute(_HAND_BACK[stage], {"lease": lease})
-    return count_rows(result)
-
-
-_HELD = {
-    StageName.SUBMIT: "jobs WHERE state = 'submitting'",
-    StageName.POLL: "jobs WHERE state IN ('in_queue', 'in_progress')",
-    StageName.ARCHIVE: "artifacts WHERE state = 'pending'",
-    StageName.NOTIFY: "deliveries WHERE state = 'pending'",
-}
+    """Undo a claim, for a graceful stop: its rows are due again. Returns how many there were."""
+    return count_rows(await session.execute(_HAND_BACK[stage], {"lease": lease}))
 
 
 async def extend_lease(
     session: AsyncSession, stage: StageName, *, lease: UUID, seconds: float
 ) -> None:
     """A heartbeat: what is still held by the lease is held for `seconds` from now."""
-    table, _, where = _HELD[stage].partition(" WHERE ")
+    table, _, where = _HELD_ROWS[stage].partition(" WHERE ")
     await session.execute(
         text(f"""
             UPDATE {table} SET next_at = now() + make_interval(secs => :seconds)
             WHERE {where} AND lease = :lease
-        """),  # noqa: S608 -- built from constants
+        """),  # noqa: S608 -- constants
         {"lease": lease, "seconds": seconds},
     )

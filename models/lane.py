@@ -37,15 +37,6 @@ class Lane(Base):
     closures: Mapped[int] = mapped_column(server_default="0")  # in a row
 
 
-# Part of every claim: a lane that is paused or closed gives nothing out.
-LANE_IS_OPEN = """
-    NOT EXISTS (
-        SELECT FROM lanes
-        WHERE lanes.stage = '{stage}' AND lanes.endpoint = :endpoint
-          AND (lanes.paused OR lanes.closed_until > now())
-    )
-"""
-
 # Where each stage's due rows stand, as its claim reads them: the partial indexes serve both.
 DUE_ROWS = {
     StageName.SUBMIT: "jobs WHERE state = 'queued'",
@@ -53,6 +44,25 @@ DUE_ROWS = {
     StageName.ARCHIVE: "artifacts WHERE state = 'pending'",
     StageName.NOTIFY: "deliveries WHERE state = 'pending'",
 }
+
+
+def due_rows(stage: StageName) -> str:
+    """The beginning of a claim: due rows of an open lane, which no other claim holds.
+
+    A `WITH` item named `due`; its parameters are :endpoint and :limit. States and stage stand in
+    the text, for a generic plan cannot prove that a parameter matches a partial index.
+    """
+    return f"""
+        due AS MATERIALIZED (
+            SELECT id FROM {DUE_ROWS[stage]} AND endpoint = :endpoint AND next_at <= now()
+              AND NOT EXISTS (
+                SELECT FROM lanes
+                WHERE lanes.stage = '{stage}' AND lanes.endpoint = :endpoint
+                  AND (lanes.paused OR lanes.closed_until > now()))
+            ORDER BY next_at, id
+            LIMIT :limit
+            FOR UPDATE SKIP LOCKED
+        )"""  # noqa: S608 -- built from constants of this module
 
 
 async def close_lane(

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import count_rows
 from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason
-from models.lane import LANE_IS_OPEN, StageName
+from models.lane import StageName, due_rows
 
 S = JobState
 
@@ -159,14 +159,7 @@ def end(
 
 
 CLAIM_SUBMISSIONS: TextClause = text(f"""
-    WITH due AS MATERIALIZED (
-        SELECT id FROM jobs
-        WHERE endpoint = :endpoint AND state = 'queued' AND next_at <= now()
-          AND {LANE_IS_OPEN.format(stage=StageName.SUBMIT)}
-        ORDER BY next_at, id
-        LIMIT :limit
-        FOR UPDATE SKIP LOCKED
-    ), claimed AS (
+    WITH {due_rows(StageName.SUBMIT)}, claimed AS (
         UPDATE jobs SET state = 'submitting', lease = :lease, attempt = attempt + 1,
             next_at = now() + make_interval(secs => :lease_seconds)
         FROM due WHERE jobs.id = due.id

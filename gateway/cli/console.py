@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,10 +13,14 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from endpoints.catalogue import Basis, Estimate
+from gateway.cli.inputs import BadInput
+from gateway.cli.prompt_file import PromptFileError
 from models.errors import PressroomError
+from tasks.intake import InvalidRequest
 from workers.app import make_app
 from workers.runtime import Runtime, open_runtime
 from workers.settings import Settings
@@ -23,16 +28,19 @@ from workers.settings import Settings
 T = TypeVar("T")
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+ASK_ABOVE_USD = Decimal(1)
 LAST_WIDTH = 16
 PIPED_WIDTH = 200  # of tables that no terminal bounds
 
-out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
-notes = Console(stderr=True, highlight=False)
+# Prompts and the upstream's words are shown as they are: `[/x]` is no markup, `:fox:` no emoji.
+out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False)
+notes = Console(stderr=True, highlight=False, emoji=False)  # escape() what is not ours
 
 
 def fail(message: object, *, code: int = FAILED) -> NoReturn:
     """One clear line, no traceback."""
-    notes.print(f"[red]error:[/red] {_escape(str(message))}")
+    line = " ".join(str(message).split())
+    notes.print(f"[red]error:[/red] {escape(line)}", soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -71,6 +79,8 @@ def run(body: Callable[[Runtime], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(bounded())
+    except (BadInput, InvalidRequest, PromptFileError) as error:
+        fail(error, code=USAGE)
     except PressroomError as error:
         fail(error)
     except KeyboardInterrupt:
@@ -94,6 +104,20 @@ def read_settings() -> Settings:
             for one in error.errors(include_url=False)
         ]
         fail("; ".join(said), code=USAGE)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on if it was agreed to, by `--yes` or now; where nobody can be asked, only by `--yes`."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{question} Say --yes: there is no terminal to ask on", code=USAGE)
+    # The event loop's handler would let the question stand until a second Ctrl-C.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        typer.confirm(question, abort=True, err=True)
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def say_usd(value: Decimal | float | None) -> str:
@@ -148,6 +172,3 @@ def shorten(value: str, length: int) -> str:
     line = " ".join(value.split())
     return line if len(line) <= length else line[: length - 1] + "…"
 
-
-def _escape(value: str) -> str:
-    return value.replace("[", "\\[")

@@ -4,13 +4,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.errors import PressroomError
+from gateway.cli.inputs import BadInput
 from models.job_queries import Table, find_ids
 
-SHORTEST = 4
 
-
-class AmbiguousId(PressroomError):
+class AmbiguousId(BadInput):
     """A part of an id that fits several."""
 
     def __init__(self, given: str, found: list[UUID]) -> None:

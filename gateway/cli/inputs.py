@@ -1,7 +1,7 @@
 """The input of a generation, put together from a file, `--prompt` and `--set`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from models.errors import PressroomError
 
 
 class BadInput(PressroomError):
-    """What was typed is no input; its text says what came and what was wanted."""
+    """What was typed cannot be used; its text says what came and what was wanted."""
 
 
 def read_input(source: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def prompt_input(listed: Endpoint | None, prompt: str) -> dict[str, Any]:
 def merge_input(
     listed: Endpoint | None, *, source: str | None, prompt: str | None, sets: Sequence[str]
 ) -> dict[str, Any]:
-    """A file's input, `--prompt` over it, `--set` over both.
+    """A file's input, `--prompt` over it, `--set` over both; an object is merged, not replaced.
 
     Raises:
         BadInput: one of them is none.
@@ -84,4 +84,14 @@ def merge_input(
     values = read_input(source) if source else {}
     if prompt is not None:
         values |= prompt_input(listed, prompt)
-    return values | parse_sets(sets)
+    return overlay(values, parse_sets(sets))
+
+
+def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`: objects within are merged, all else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        both = isinstance(value, dict) and isinstance(under, dict)
+        merged[key] = overlay(under, value) if both else value
+    return merged
