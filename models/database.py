@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from models.errors import DatabaseUnavailable
@@ -51,9 +52,9 @@ class Database:
                 session.begin(),
             ):
                 yield session
-        except OperationalError as error:
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise DatabaseUnavailable(
-                f"PostgreSQL did not answer: {str(error.orig).strip()}. Is the stack up? "
+                f"PostgreSQL did not answer: {_say(error)}. Is the stack up? "
                 "`pressroom doctor` tells"
             ) from error
         except ProgrammingError as error:
@@ -65,6 +66,11 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _say(error: Exception) -> str:
+    """The driver's words on one line, without SQL and its parameters."""
+    return " ".join(str(getattr(error, "orig", error)).split())
 
 
 async def ping(session: AsyncSession) -> None:

@@ -9,6 +9,7 @@ import structlog
 from celery import shared_task
 
 from models.delivery import wake_deliveries
+from models.errors import DatabaseUnavailable
 from models.lane import find_lanes, try_sweep_lock
 from models.transitions import give_up_orphans, resolve_unknown
 from workers.runtime import Runtime, get_process
@@ -44,4 +45,7 @@ async def sweep_lanes(runtime: Runtime) -> int:
 @shared_task(name="pressroom.sweep", ignore_result=True)
 def sweep() -> None:
     process = get_process()
-    process.loop.run(sweep_lanes(process.runtime), seconds=SWEEP_SECONDS)
+    try:
+        process.loop.run(sweep_lanes(process.runtime), seconds=SWEEP_SECONDS)
+    except (DatabaseUnavailable, TimeoutError) as error:
+        log.warning("sweep_failed", error=str(error))

@@ -20,6 +20,7 @@ from uuid import UUID
 
 import stamina
 import structlog
+from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from endpoints.catalogue import Operation
@@ -87,9 +88,12 @@ class Stage(Generic[Row, End]):
 def work_lane(stage: Stage[Row, End], endpoint: str, at: int) -> None:
     """Answer a bell: run the stage once, on this process's loop, and wait for it."""
     process = get_process()
-    process.loop.run(
-        LaneRun(process.runtime, stage, endpoint).answer(at), seconds=stage.total_seconds
-    )
+    run = LaneRun(process.runtime, stage, endpoint)
+    try:
+        process.loop.run(run.answer(at), seconds=stage.total_seconds)
+    except (DatabaseUnavailable, RedisError, TimeoutError) as error:
+        # What was claimed comes due again, and the sweep rings for it.
+        log.warning("lane_run_failed", stage=stage.name, endpoint=endpoint, error=repr(error))
 
 
 class LaneRun(Generic[Row, End]):

@@ -20,7 +20,12 @@ SOCKET_PATH_BYTES = 100  # the kernel takes 107; the names within take some
 class Settings(BaseSettings):
     """Each field is the environment variable `PRESSROOM_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="PRESSROOM_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="PRESSROOM_",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,  # it holds secrets
+    )
 
     data_dir: Path = Field(
         Path("var"), description="Everything that the stack writes lies under this folder."

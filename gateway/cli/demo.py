@@ -23,6 +23,7 @@ from gateway.cli.console import (
     open_cli_runtime,
     out,
     print_json,
+    read_settings,
     say_bytes,
     say_seconds,
     say_usd,
@@ -54,7 +55,7 @@ def demo(
     Everything is real but the upstream, which is the emulator: nothing is billed, and the pictures
     are drawn by it. Leaves summary.json, contact-sheet.png and the files.
     """
-    folder = (folder or Settings().data_dir / "demo").absolute()
+    folder = (folder or read_settings().data_dir / "demo").absolute()
     settings = prepare(folder)
     summary_path = folder / "summary.json"
     try:

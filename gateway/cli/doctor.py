@@ -3,7 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from endpoints.client import UpstreamClient, open_http
+from gateway.cli.console import USAGE, fail, read_settings
 from models.database import Database
 from models.errors import DatabaseUnavailable
 from models.lane import find_lanes
@@ -45,6 +46,7 @@ def doctor(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say only what is wrong.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Only this part. Repeatable.")] = None,
 ) -> None:
     """Check every part: PostgreSQL, Redis, workers, upstream, key, store, gateway, disk, lanes.
 
@@ -56,7 +58,7 @@ def doctor(
 
         pressroom doctor --json | jq '.[] | select(.problem)'
     """
-    findings = asyncio.run(examine(Settings()))
+    findings = asyncio.run(examine(read_settings(), only=only))
     if as_json:
         fields = [
             {
@@ -73,21 +75,27 @@ def doctor(
         raise typer.Exit(1)
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """Every check, in the order in which one rests on another."""
+async def examine(settings: Settings, *, only: Sequence[str] | None = None) -> list[Finding]:
+    """Every check, or those of the parts named, in the order in which one rests on another."""
     up = "start the stack with `pressroom up`"
-    checks: list[tuple[str, Check, str]] = [
-        ("PostgreSQL", check_database, f"{up}, or correct PRESSROOM_DATABASE_URL"),
-        ("schema", check_schema, "run `pressroom run migrate`"),
-        ("Redis", check_redis, f"{up}, or correct PRESSROOM_REDIS_URL"),
-        ("workers", check_queues, f"{up}; look into DATA_DIR/logs/worker-*.log"),
-        ("upstream", check_upstream, upstream_advice(settings)),
-        ("gateway", check_gateway, f"{up}; without it lost replies are not found again"),
-        ("store", check_store, "correct PRESSROOM_STORE_URL and the store's credentials"),
-        ("disk", check_disk, "make room, or set PRESSROOM_STORE_URL to a bucket"),
-        ("lanes", check_lanes, "`pressroom lanes list` shows them"),
+    checks: dict[str, tuple[Check, str]] = {
+        "PostgreSQL": (check_database, f"{up}, or correct PRESSROOM_DATABASE_URL"),
+        "schema": (check_schema, "run `pressroom run migrate`"),
+        "Redis": (check_redis, f"{up}, or correct PRESSROOM_REDIS_URL"),
+        "workers": (check_queues, f"{up}; look into DATA_DIR/logs/worker-*.log"),
+        "upstream": (check_upstream, upstream_advice(settings)),
+        "gateway": (check_gateway, f"{up}; without it lost replies are not found again"),
+        "store": (check_store, "correct PRESSROOM_STORE_URL and the store's credentials"),
+        "disk": (check_disk, "make room, or set PRESSROOM_STORE_URL to a bucket"),
+        "lanes": (check_lanes, "`pressroom lanes list` shows them"),
+    }
+    if unknown := set(only or ()) - set(checks):
+        fail(f"no such part: {', '.join(unknown)}; there are {', '.join(checks)}", code=USAGE)
+    return [
+        Finding(part, await check(settings), advice)
+        for part, (check, advice) in checks.items()
+        if not only or part in only
     ]
-    return [Finding(part, await check(settings), advice) for part, check, advice in checks]
 
 
 def show(findings: list[Finding], *, quiet: bool) -> None:

@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from gateway.cli.console import fail, make_table, notes, read_settings
 from workers.settings import Settings
 from workers.stack.lifecycle import bring_up, flower_url, take_down
 from workers.stack.supervisor import ProcessState, StackError, Supervisor
 
 out = Console()
-notes = Console(stderr=True)
 
 run_app = typer.Typer(
     help="Run one process in the foreground: what `up` and compose.yaml start.",
@@ -42,7 +41,7 @@ def up(
 
         PRESSROOM_DATA_DIR=/srv/press PRESSROOM_GATEWAY_PORT=8100 pressroom up
     """
-    settings = Settings()
+    settings = read_settings()
     with notes.status("starting") as spinner:
 
         def report(step: str) -> None:
@@ -52,7 +51,7 @@ def up(
         try:
             bring_up(settings, report)
         except StackError as error:
-            raise _fail(error) from error
+            fail(error)
     show_stack(settings)
     if detach:
         notes.print("stop it with [bold]pressroom down[/bold]")
@@ -64,24 +63,24 @@ def up(
     supervisor = Supervisor(settings)
     while not asked.wait(1.0):
         if not supervisor.is_up():
-            raise _fail(StackError("the stack was stopped from elsewhere"))
+            fail("the stack was stopped from elsewhere")
     down()
 
 
 def down() -> None:
     """Stop everything that `up` started. What is on its way to the upstream is waited for."""
-    settings = Settings()
+    settings = read_settings()
     with notes.status("stopping"):
         try:
             was_up = take_down(settings, lambda step: notes.print(f"[dim]{step}[/dim]"))
         except StackError as error:
-            raise _fail(error) from error
+            fail(error)
     notes.print("down" if was_up else f"no stack is up in {settings.data_dir}")
 
 
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Show the processes of the stack. Exits with 1 if it is down or something does not run."""
-    settings = Settings()
+    settings = read_settings()
     states = Supervisor(settings).states()
     if as_json:
         out.print_json(json.dumps(describe(settings, states)))
@@ -118,9 +117,7 @@ def describe(settings: Settings, states: list[ProcessState]) -> dict[str, object
 
 def show_stack(settings: Settings) -> None:
     states = Supervisor(settings).states()
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("process", "state", "pid", "up", "log"):
-        table.add_column(name)
+    table = make_table("process", "state", ">pid", ">up", "log")
     for state in states:
         style = STATE_STYLES.get(state.state, "red")
         table.add_row(
@@ -146,7 +143,7 @@ def worker(
     """Run a worker."""
     from workers.worker import run_worker  # noqa: PLC0415 -- the commands start fast
 
-    run_worker(Settings(), name=name)
+    run_worker(read_settings(), name=name)
 
 
 @run_app.command()
@@ -154,7 +151,7 @@ def beat() -> None:
     """Run beat, which ticks the sweep. Several do no harm."""
     from workers.beat import run_beat  # noqa: PLC0415
 
-    run_beat(Settings())
+    run_beat(read_settings())
 
 
 @run_app.command()
@@ -162,7 +159,7 @@ def flower() -> None:
     """Run Flower: read-only, behind a login."""
     from workers.flower import run_flower  # noqa: PLC0415
 
-    run_flower(Settings())
+    run_flower(read_settings())
 
 
 @run_app.command()
@@ -170,7 +167,7 @@ def gateway() -> None:
     """Run the gateway, which takes the upstream's webhooks."""
     from gateway.app import run_gateway  # noqa: PLC0415
 
-    run_gateway(Settings())
+    run_gateway(read_settings())
 
 
 @run_app.command()
@@ -178,7 +175,7 @@ def emulator() -> None:
     """Run the emulator of the upstream."""
     from endpoints.emulator.__main__ import main  # noqa: PLC0415
 
-    settings = Settings()
+    settings = read_settings()
     main(
         [
             f"--host={settings.emulator_host}",
@@ -193,9 +190,4 @@ def run_migrations() -> None:
     """Bring the database to the newest schema. Safe to run twice, and at once."""
     from models.migrate import migrate  # noqa: PLC0415
 
-    notes.print(f"the database is at version {migrate(Settings().database_dsn)}")
-
-
-def _fail(error: Exception) -> typer.Exit:
-    notes.print(f"[red]{error}[/red]", highlight=False)
-    return typer.Exit(1)
+    notes.print(f"the database is at version {migrate(read_settings().database_dsn)}")
