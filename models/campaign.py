@@ -163,6 +163,17 @@ async def count_endings(session: AsyncSession, campaign_id: UUID) -> list[Ending
     ]
 
 
+async def find_last_position(session: AsyncSession, campaign_id: UUID) -> int:
+    """The line of its file up to which it is enqueued; 0 if none is."""
+    return int(
+        await session.scalar(
+            text("SELECT coalesce(max(position), 0) FROM jobs WHERE campaign_id = :id"),
+            {"id": campaign_id},
+        )
+        or 0
+    )
+
+
 async def find_unended_jobs(session: AsyncSession, campaign_id: UUID) -> list[UUID]:
     """The ids of its jobs that a cancel would still reach."""
     return list(

@@ -3,7 +3,7 @@
     QUEUED -> SUBMITTING -> IN_QUEUE -> IN_PROGRESS -> COMPLETED | FAILED | CANCELLED | TIMED_OUT
     SUBMITTING -> QUEUED      told to wait, or a fault that is worth another attempt
     SUBMITTING -> UNKNOWN     the reply to `/run` was lost: it may be running, and billed
-    UNKNOWN -> IN_QUEUE       the upstream was heard to work on it
+    UNKNOWN, QUEUED -> IN_QUEUE    the upstream was heard to have worked on it
     UNKNOWN -> QUEUED|FAILED  nothing was heard: the job's own policy decides
     IN_QUEUE, IN_PROGRESS -> LOST    accepted, then gone from the upstream
     QUEUED -> REJECTED        it may not run (no longer)

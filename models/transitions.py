@@ -30,7 +30,8 @@ S = JobState
 SOURCES: dict[JobState, tuple[JobState, ...]] = {
     S.QUEUED: (S.SUBMITTING, S.UNKNOWN),
     S.SUBMITTING: (S.QUEUED,),
-    S.IN_QUEUE: (S.SUBMITTING, S.UNKNOWN, S.IN_QUEUE, S.IN_PROGRESS),  # the upstream requeues
+    # By a hint from QUEUED, too: an attempt that was thought to have failed. The upstream requeues.
+    S.IN_QUEUE: (S.QUEUED, S.SUBMITTING, S.UNKNOWN, S.IN_QUEUE, S.IN_PROGRESS),
     S.IN_PROGRESS: (S.SUBMITTING, S.IN_QUEUE, S.IN_PROGRESS),
     S.UNKNOWN: (S.SUBMITTING,),
     S.COMPLETED: (S.SUBMITTING, *IN_FLIGHT),
@@ -247,9 +248,10 @@ async def follow_hints(
     """The upstream is said to have ended jobs: make them due now. Returns (id, endpoint) of those.
 
     A hint is (job id, lease of the attempt, upstream id). It is not believed: the next poll asks.
-    Where the reply to `/run` was lost it is how the job is found again; the submitting worker, if
-    it lives, loses its lease, and with it nothing, for it could say no more than the hint does.
-    A hint of an attempt that the job is no longer in changes the ledger alone.
+    Where the reply to `/run` was lost, or said that it failed, it is how the job is found again,
+    before it is sent once more; the submitting worker, if it lives, loses its lease, and with it
+    nothing, for it could say no more than the hint does. A hint of an attempt that the job is no
+    longer in changes the ledger alone.
     """
     followed = await session.execute(
         text("""
@@ -258,6 +260,7 @@ async def follow_hints(
                 FROM unnest(CAST(:jobs AS uuid[]), CAST(:leases AS uuid[]), CAST(:ids AS text[]))
                     AS hint(job_id, lease, upstream_id)
                 JOIN attempts ON attempts.job_id = hint.job_id AND attempts.lease = hint.lease
+                WHERE coalesce(attempts.answer, 'unknown') IN ('accepted', 'unknown', 'fault')
             ), ledger AS (
                 UPDATE attempts SET upstream_id = hint.upstream_id
                 FROM hint
@@ -265,7 +268,7 @@ async def follow_hints(
                   AND attempts.upstream_id IS NULL
             )
             UPDATE jobs SET
-                state = CASE WHEN state IN ('submitting', 'unknown') THEN 'in_queue'
+                state = CASE WHEN state IN ('queued', 'submitting', 'unknown') THEN 'in_queue'
                     ELSE state END,
                 lease = NULL,
                 upstream_id = coalesce(jobs.upstream_id, hint.upstream_id),
@@ -273,7 +276,7 @@ async def follow_hints(
                 next_at = now()
             FROM hint
             WHERE jobs.id = hint.job_id AND jobs.attempt = hint.number
-              AND (jobs.state IN ('submitting', 'unknown')
+              AND (jobs.state IN ('queued', 'submitting', 'unknown')
                    OR (jobs.state IN ('in_queue', 'in_progress') AND jobs.lease IS NULL
                        AND jobs.next_at > now()))
             RETURNING jobs.id, jobs.endpoint

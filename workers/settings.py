@@ -8,7 +8,7 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     def database_dsn(self) -> str:
         """For SQLAlchemy, with psycopg."""
         if self.database_url is None:
-            return f"postgresql+psycopg://postgres@/postgres?host={self.socket_dir}"
+            return f"postgresql+psycopg://postgres@/postgres?host={quote(str(self.socket_dir))}"
         _, _, rest = self.database_url.get_secret_value().partition("://")
         return f"postgresql+psycopg://{rest}"
 
@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     def redis_dsn(self) -> str:
         """For redis-py."""
         if self.redis_url is None:
-            return f"unix://{self.socket_dir}/valkey.sock?db=0"
+            return f"unix://{quote(str(self.socket_dir))}/valkey.sock?db=0"
         return self.redis_url.get_secret_value()
 
     @property

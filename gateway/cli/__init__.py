@@ -1,6 +1,6 @@
 """The command line: one file a command, or a group of them.
 
 main.py      which commands there are
-console.py   how they print and fail     runtime.py    how they reach the stack
+console.py   how they print, fail, and reach the stack
 follow.py    a campaign's progress       prompt_file.py, contact_sheet.py
 """

@@ -9,6 +9,7 @@ from typing import Annotated, BinaryIO
 import obstore
 import typer
 from obstore.exceptions import BaseError as StoreError
+from rich.markup import escape
 
 from gateway.cli.console import (
     FAILED,
@@ -32,10 +33,15 @@ from workers.runtime import Runtime
 artifacts_app = typer.Typer(help="List, fetch and verify stored files.", no_args_is_help=True)
 
 VERIFIED_AT_ONCE = 8
+STORE_ERRORS = (StoreError, FileNotFoundError, PermissionError)  # obstore's own, and Python's
 
 
 class DamagedFile(PressroomError):
     """What the store holds is not what was stored."""
+
+
+class NotCopied(PressroomError):
+    """The store did not give the file, or the disk did not take it."""
 
 
 @artifacts_app.command("list")
@@ -77,7 +83,9 @@ def list_(
                     if file.width
                     else say_seconds(file.duration_seconds),
                     say_bytes(file.size_bytes),
-                    file.sha256[:16] if file.sha256 else shorten(file.error or "not tried yet", 60),
+                    file.sha256[:16]
+                    if file.sha256
+                    else escape(shorten(file.error or "not tried yet", 60)),
                 )
             out.print(table, highlight=False)
 
@@ -110,18 +118,15 @@ def get(
         if thumbnail and file.thumbnail_key is None:
             fail(f"{file.id} has no thumbnail: it is {file.media_type}")
         key = file.thumbnail_key if thumbnail and file.thumbnail_key else file.store_key
+        sha256 = None if thumbnail else file.sha256
         if str(output) == "-":
-            await copy_file(runtime, key, sys.stdout.buffer)
+            await _copy_checked(runtime, key, sys.stdout.buffer, sha256=sha256)
             return
         target = output or Path(Path(key).name)
         if target.exists() and not force:
             fail(f"{target} exists; --force overwrites it")
-        if thumbnail:
-            with target.open("wb") as sink:
-                await copy_file(runtime, key, sink)
-        else:
-            await save_artifact(runtime, file, target)
-        notes.print(f"wrote {target}")
+        await save_file(runtime, key, target, sha256=sha256)
+        notes.print(f"wrote {escape(str(target))}")
 
     run(body)
 
@@ -131,7 +136,12 @@ def verify(
     campaign: Annotated[str | None, typer.Option(help="Only those of this campaign.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Read stored files again and hold their SHA-256 against what was recorded."""
+    """Read stored files again and hold their SHA-256 against what was recorded.
+
+    Example:
+
+        pressroom artifacts verify --campaign 4d49bec0e98d
+    """
 
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
@@ -146,8 +156,8 @@ def verify(
             async with slots:
                 try:
                     found = await hash_stored(runtime, str(file.store_key))
-                except (StoreError, OSError) as error:
-                    return f"{file.id}: {error}"
+                except STORE_ERRORS as error:
+                    return f"{file.id}: {_say(error)}"
             return None if found == file.sha256 else f"{file.id}: its SHA-256 is now {found}"
 
         problems = [one for one in await asyncio.gather(*map(check, files)) if one]
@@ -155,7 +165,7 @@ def verify(
             print_json({"files": len(files), "damaged": len(problems), "problems": problems})
         else:
             for problem in problems:
-                out.print(f"[red]{problem}[/red]", highlight=False)
+                out.print(f"[red]{escape(problem)}[/red]", highlight=False)
             out.print(
                 f"{len(files) - len(problems):,} of {len(files):,} files are as they were stored"
             )
@@ -165,20 +175,36 @@ def verify(
     run(body)
 
 
-async def save_artifact(runtime: Runtime, file: Artifact, target: Path) -> None:
-    """Copy a stored file to `target`.
+async def save_file(runtime: Runtime, key: str, target: Path, *, sha256: str | None) -> None:
+    """Copy what the store has under `key` to `target`.
+
+    Args:
+        sha256: what it has to be, in hex; None: it is not known.
 
     Raises:
-        DamagedFile: its bytes are not what was stored; nothing is left at `target`.
+        DamagedFile: it is something else.
+        NotCopied: it could not be read or written. In both cases `target` is as it was.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    with part.open("wb") as sink:
-        found = await copy_file(runtime, str(file.store_key), sink)
-    if found != file.sha256:
-        part.unlink()
-        raise DamagedFile(f"{file.id}: the store holds {found}, stored was {file.sha256}")
-    part.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as sink:
+            await _copy_checked(runtime, key, sink, sha256=sha256)
+        part.replace(target)
+    except OSError as error:
+        raise NotCopied(f"{target} could not be written: {error.strerror or error}") from error
+    finally:
+        if part.exists():
+            part.unlink()
+
+
+async def _copy_checked(runtime: Runtime, key: str, sink: BinaryIO, *, sha256: str | None) -> None:
+    try:
+        found = await copy_file(runtime, key, sink)
+    except STORE_ERRORS as error:
+        raise NotCopied(f"the store did not give {key}: {_say(error)}") from error
+    if sha256 not in {None, found}:
+        raise DamagedFile(f"{key} was {sha256} when it was stored, and is now {found}")
 
 
 async def copy_file(runtime: Runtime, key: str, sink: BinaryIO) -> str:
@@ -196,3 +222,7 @@ async def hash_stored(runtime: Runtime, key: str) -> str:
     async for chunk in (await obstore.get_async(runtime.store, key)).stream():
         digest.update(chunk)
     return digest.hexdigest()
+
+
+def _say(error: Exception) -> str:
+    return str(error).partition("\n")[0]  # below it stands how the store's library saw it

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from endpoints.catalogue import Basis, Estimate
+from endpoints.catalogue import Basis, Catalogue, Estimate
 from gateway.cli.inputs import BadInput
 from gateway.cli.prompt_file import PromptFileError
 from models.errors import PressroomError
-from tasks.intake import InvalidRequest
+from tasks.intake import InvalidRequest, say_suggestions
 from workers.app import make_app
 from workers.runtime import Runtime, open_runtime
 from workers.settings import Settings
@@ -32,9 +32,9 @@ ASK_ABOVE_USD = Decimal(1)
 LAST_WIDTH = 16
 PIPED_WIDTH = 200  # of tables that no terminal bounds
 
-# Prompts and the upstream's words are shown as they are: `[/x]` is no markup, `:fox:` no emoji.
-out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False)
-notes = Console(stderr=True, highlight=False, emoji=False)  # escape() what is not ours
+# What is not ours to say (prompts, errors, paths) is to be escaped: `[/x]` is no markup.
+out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, emoji=False)
+notes = Console(stderr=True, highlight=False, emoji=False)
 
 
 def fail(message: object, *, code: int = FAILED) -> NoReturn:
@@ -106,6 +106,12 @@ def read_settings() -> Settings:
         fail("; ".join(said), code=USAGE)
 
 
+def note_unlisted(catalogue: Catalogue, endpoint: str) -> None:
+    hint = say_suggestions(catalogue, endpoint)
+    said = f"{endpoint} is not in the catalogue: no check, no price{hint}"
+    notes.print(escape(said), soft_wrap=True)
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Go on if it was agreed to, by `--yes` or now; where nobody can be asked, only by `--yes`."""
     if yes:
@@ -171,4 +177,3 @@ def say_seconds(seconds: float | None) -> str:
 def shorten(value: str, length: int) -> str:
     line = " ".join(value.split())
     return line if len(line) <= length else line[: length - 1] + "…"
-

@@ -11,6 +11,7 @@ import obstore
 import typer
 from obstore.exceptions import BaseError as StoreError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from endpoints.client import UpstreamClient, open_http
@@ -103,7 +104,9 @@ def show(findings: list[Finding], *, quiet: bool) -> None:
     for finding in findings:
         if finding.problem:
             table.add_row(
-                "[red]✗[/red]", finding.part, f"{finding.problem}\n[dim]{finding.advice}[/dim]"
+                "[red]✗[/red]",
+                finding.part,
+                f"{escape(finding.problem)}\n[dim]{finding.advice}[/dim]",
             )
         elif not quiet:
             table.add_row("[green]✓[/green]", finding.part, "")

@@ -55,7 +55,14 @@ def show(
     name: Annotated[str, typer.Argument(metavar="ENDPOINT", help="Its id.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show what an endpoint takes, costs, and how often it may be called."""
+    """Show what an endpoint takes, costs, and how often it may be called.
+
+    Examples:
+
+        pressroom endpoints show p-video
+
+        pressroom endpoints show p-video --json | jq .input_schema
+    """
     catalogue = load_catalogue()
     endpoint = catalogue.find(name)
     if endpoint is None:

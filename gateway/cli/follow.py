@@ -9,6 +9,7 @@ from uuid import UUID
 
 from rich.console import Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -68,6 +69,8 @@ async def follow_campaign(runtime: Runtime, campaign_id: UUID) -> Progress:
                 live.update(draw(progress, pace, held))
             elif pace.seconds - said_at >= LINE_SECONDS or progress.settled:
                 notes.print(say_line(progress, pace), soft_wrap=True)
+                for lane in held:
+                    notes.print(f"held: {say_lane(lane)}", markup=False, soft_wrap=True)
                 said_at = pace.seconds
             if progress.settled:
                 return progress
@@ -159,7 +162,7 @@ def show_summary(summary: dict[str, Any]) -> None:
     if summary["queued"] or summary["running"]:
         table.add_row("still", f"{summary['queued']:,} queued, {summary['running']:,} running")
     for failure in summary["failures"]:
-        example = f"\n[dim]{failure['error']}[/dim]" if failure["error"] else ""
+        example = f"\n[dim]{escape(failure['error'])}[/dim]" if failure["error"] else ""
         table.add_row(
             f"[red]{failure['state']}[/red]", f"{failure['jobs']:,} {failure['reason']}{example}"
         )

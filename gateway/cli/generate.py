@@ -6,13 +6,17 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
+from rich.markup import escape
 from rich.status import Status
 
 from endpoints.catalogue import Estimate, read_result
-from gateway.cli.artifacts import save_artifact
+from gateway.cli.artifacts import save_file
 from gateway.cli.console import (
+    ASK_ABOVE_USD,
     FAILED,
+    confirm,
     fail,
+    note_unlisted,
     notes,
     out,
     print_json,
@@ -28,7 +32,7 @@ from models.artifact import Artifact, ArtifactState, list_artifacts
 from models.job import TERMINAL, Job, JobState, OnUnknown
 from models.job_queries import get_job
 from models.lane import find_lanes
-from tasks.intake import Request, check_request, enqueue, say_suggestions
+from tasks.intake import Request, check_request, enqueue
 from tasks.results import describe_job
 from workers.runtime import Runtime
 
@@ -50,6 +54,7 @@ def generate(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
     save: Annotated[Path | None, typer.Option(help="With --wait: copy the files here.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cost.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and price; send nothing.")
     ] = False,
@@ -69,19 +74,24 @@ def generate(
     async def body(runtime: Runtime) -> None:
         listed = runtime.catalogue.find(endpoint)
         values = merge_input(listed, source=source, prompt=prompt, sets=sets or [])
-        operator = await runtime.operator_settings()
+        if on_unknown or dry_run:
+            policy = on_unknown or OnUnknown.AUTO  # a dry run needs no database
+        else:
+            policy = (await runtime.operator_settings()).on_unknown
         checked = check_request(
             runtime.catalogue,
-            Request(endpoint=endpoint, input=values, on_unknown=on_unknown),
-            on_unknown=operator.on_unknown,
+            Request(endpoint=endpoint, input=values),
+            on_unknown=policy,
         )
         if listed is None:
-            hint = say_suggestions(runtime.catalogue, endpoint)
-            notes.print(f"{endpoint} is not in the catalogue: no check, no price{hint}")
+            note_unlisted(runtime.catalogue, endpoint)
         if dry_run:
             _show_dry_run(checked.estimate, as_json=as_json)
             return
-        notes.print(f"cost: {say_estimate(checked.estimate)}")
+        said = say_estimate(checked.estimate)
+        notes.print(f"cost: {said}")
+        if (checked.estimate.usd or 0) > ASK_ABOVE_USD:
+            confirm(f"Spend {said}?", yes=yes)
         await enqueue(runtime, [checked.job])
         if not wait and save is None:
             _show_enqueued(checked.job.id, as_json=as_json)
@@ -110,7 +120,8 @@ async def wait_for_end(
     except TimeoutError:
         fail(f"not done after {timeout_seconds:g} s; it goes on: pressroom jobs show {job_id}")
     except asyncio.CancelledError:
-        notes.print(f"detached; it goes on: [bold]pressroom jobs show {job_id}[/bold]")
+        show = f"[bold]pressroom jobs show {job_id}[/bold]"
+        notes.print(f"detached; it goes on: {show}", soft_wrap=True)
         raise
 
 
@@ -123,7 +134,8 @@ async def _watch(runtime: Runtime, job_id: UUID, spinner: Status) -> tuple[Job, 
         pending = [file for file in artifacts if file.state is ArtifactState.PENDING]
         if job.state in TERMINAL and not pending:
             return job, artifacts
-        spinner.update(explain(job, lanes) if job.state not in TERMINAL else "storing its files")
+        why = explain(job, lanes) if job.state not in TERMINAL else "storing its files"
+        spinner.update(escape(why))
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -131,12 +143,13 @@ def show_result(runtime: Runtime, job: Job, artifacts: list[Artifact]) -> None:
     """The end of a job, for a person."""
     took = (job.finished_at - job.created_at).total_seconds() if job.finished_at else None
     if job.state is not JobState.COMPLETED:
-        notes.print(f"[red]{job.state}[/red] ({job.reason}) after {say_seconds(took)}: {job.error}")
+        why = f"({job.reason}) after {say_seconds(took)}: {job.error}"
+        notes.print(f"[red]{job.state}[/red] {escape(why)}")
         return
     notes.print(f"[green]completed[/green] in {say_seconds(took)}, {say_usd(job.cost_usd)}")
     result = read_result(runtime.catalogue.find(job.endpoint), job.output)
     if result.text:
-        out.print(result.text, highlight=False, markup=False)
+        out.print(result.text, highlight=False, markup=False, soft_wrap=True)
     for artifact in artifacts:
         if artifact.state is ArtifactState.STORED:
             size = f"{artifact.width}x{artifact.height}" if artifact.width else ""
@@ -152,13 +165,16 @@ def show_result(runtime: Runtime, job: Job, artifacts: list[Artifact]) -> None:
                 soft_wrap=True,
             )
         else:
-            notes.print(f"[red]{artifact.field} was not stored[/red]: {artifact.error}")
+            notes.print(
+                f"[red]{artifact.field} was not stored[/red]: {escape(str(artifact.error))}"
+            )
 
 
 async def _save_all(runtime: Runtime, artifacts: list[Artifact], folder: Path) -> None:
     for artifact in artifacts:
         if artifact.state is ArtifactState.STORED:
-            await save_artifact(runtime, artifact, folder / default_name(artifact))
+            target = folder / default_name(artifact)
+            await save_file(runtime, str(artifact.store_key), target, sha256=artifact.sha256)
 
 
 def default_name(artifact: Artifact) -> str:

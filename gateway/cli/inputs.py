@@ -46,7 +46,7 @@ def parse_sets(pairs: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, raw = pair.partition("=")
-        if not equals or not key:
+        if not equals or not all(key.split(".")):
             raise BadInput(f"--set {pair!r}: wanted key=value, as in --set width=768")
         place = values
         *outer, last = key.split(".")
@@ -92,6 +92,8 @@ def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
-        both = isinstance(value, dict) and isinstance(under, dict)
-        merged[key] = overlay(under, value) if both else value
+        if isinstance(under, dict) and isinstance(value, dict):
+            merged[key] = overlay(under, value)
+        else:
+            merged[key] = value
     return merged

@@ -1,13 +1,16 @@
 """`pressroom jobs`: what each job is doing, and why."""
 
 import datetime as dt
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from gateway.cli.console import (
     FAILED,
+    confirm,
     make_table,
     notes,
     out,
@@ -60,10 +63,15 @@ def list_(
     """
 
     async def body(runtime: Runtime) -> None:
+        listed = runtime.catalogue.find(endpoint) if endpoint else None
         async with runtime.database.begin() as session:
             campaign_id = await resolve_id(session, "campaigns", campaign) if campaign else None
             jobs = await list_jobs(
-                session, limit=limit, state=state, endpoint=endpoint, campaign_id=campaign_id
+                session,
+                limit=limit,
+                state=state,
+                endpoint=listed.id if listed else endpoint,
+                campaign_id=campaign_id,
             )
             files = await list_artifacts(session, job_ids=[job.id for job in jobs])
         if as_json:
@@ -81,7 +89,7 @@ def list_(
                     say_usd(job.cost_usd),
                     say_seconds(_since(job.created_at)),
                     job.endpoint,
-                    shorten(say_prompt(job.input), 48),
+                    escape(shorten(say_prompt(job.input), 48)),
                 )
             out.print(table, highlight=False)
 
@@ -93,7 +101,14 @@ def show(
     given: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show one job: why it is where it is, every /run that was sent for it, and its files."""
+    """Show one job: why it is where it is, every /run that was sent for it, and its files.
+
+    Examples:
+
+        pressroom jobs show a594a4e386bc
+
+        pressroom jobs show a594a4e386bc --json | jq .output
+    """
 
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
@@ -114,10 +129,10 @@ def show(
         facts.show_header = False
         facts.add_row("[dim]job[/dim]", str(job.id))
         facts.add_row("[dim]state[/dim]", _paint(job))
-        facts.add_row("[dim]why[/dim]", explain(job, lanes))
+        facts.add_row("[dim]why[/dim]", escape(explain(job, lanes)))
         facts.add_row("[dim]endpoint[/dim]", job.endpoint)
         facts.add_row("[dim]upstream id[/dim]", job.upstream_id or "-")
-        facts.add_row("[dim]prompt[/dim]", shorten(say_prompt(job.input), 200))
+        facts.add_row("[dim]prompt[/dim]", escape(shorten(say_prompt(job.input), 200)))
         cost = f"{say_usd(job.cost_usd)} (estimated {say_usd(job.estimate_usd)})"
         facts.add_row("[dim]cost[/dim]", cost)
         facts.add_row("[dim]polls[/dim]", str(job.polls))
@@ -135,7 +150,7 @@ def show(
                     attempt.answer or "-",
                     str(attempt.http_status or "-"),
                     say_usd(attempt.cost_usd),
-                    shorten(attempt.error or "", 80),
+                    escape(shorten(attempt.error or "", 80)),
                 )
             out.print()
             out.print(table, highlight=False)
@@ -152,7 +167,7 @@ def show(
                     if file.width
                     else say_seconds(file.duration_seconds),
                     say_bytes(file.size_bytes),
-                    file.store_key or shorten(file.error or "", 80),
+                    file.store_key or escape(shorten(file.error or "", 80)),
                 )
             out.print()
             out.print(table, highlight=False)
@@ -163,13 +178,27 @@ def show(
 @jobs_app.command()
 def cancel(
     given: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or the ends of them.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Cancel jobs: queued ones at once, running ones at the upstream, which may still bill them."""
+    """Cancel jobs: queued ones at once, running ones at the upstream, which may still bill them.
+
+    Exits with 1 if one of them had ended before.
+
+    Example:
+
+        pressroom jobs cancel a594a4e386bc 249d250cf543
+    """
 
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
             ids = [await resolve_id(session, "jobs", one) for one in given]
+        # A script that names its jobs has said enough.
+        confirm(
+            f"Cancel {len(ids):,} job{'' if len(ids) == 1 else 's'}?",
+            yes=yes or not sys.stdin.isatty(),
+        )
+        async with runtime.database.begin() as session:
             changed = await cancel_jobs(session, job_ids=ids)
         await runtime.bells.ring_each(
             StageName.POLL,

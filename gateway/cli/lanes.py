@@ -3,8 +3,9 @@
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from gateway.cli.console import make_table, notes, out, print_json, run
+from gateway.cli.console import make_table, note_unlisted, notes, out, print_json, run
 from models.lane import StageName, find_lanes, set_paused
 from workers.runtime import Runtime
 
@@ -13,7 +14,12 @@ lanes_app = typer.Typer(help="List, pause and resume lanes.", no_args_is_help=Tr
 
 @lanes_app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the lanes that have due work or are held up."""
+    """List the lanes that have due work or are held up.
+
+    Example:
+
+        pressroom lanes list
+    """
 
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
@@ -39,7 +45,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fa
             for lane in lanes:
                 closed = f"closed for {lane.closed_seconds or 0:.0f} s: {lane.closed_reason}"
                 held = "paused" if lane.paused else closed if lane.closed_seconds else ""
-                table.add_row(lane.stage, lane.endpoint, "due" if lane.due else "", held)
+                table.add_row(lane.stage, lane.endpoint, "due" if lane.due else "", escape(held))
             out.print(table, highlight=False)
 
     run(body)
@@ -58,16 +64,25 @@ def pause(stage: StageName, endpoint: str) -> None:
 
 @lanes_app.command()
 def resume(stage: StageName, endpoint: str) -> None:
-    """Let a paused lane go on."""
+    """Let a paused lane go on.
+
+    Example:
+
+        pressroom lanes resume submit black-forest-labs-flux-1-dev
+    """
     _set(stage, endpoint, paused=False)
 
 
 def _set(stage: StageName, endpoint: str, *, paused: bool) -> None:
     async def body(runtime: Runtime) -> None:
+        listed = runtime.catalogue.find(endpoint)
+        if listed is None:
+            note_unlisted(runtime.catalogue, endpoint)
+        name = listed.id if listed else endpoint
         async with runtime.database.begin() as session:
-            await set_paused(session, stage, endpoint, paused=paused)
+            await set_paused(session, stage, name, paused=paused)
         if not paused:
-            await runtime.bells.ring(stage, endpoint)
-        notes.print(f"the {stage} lane of {endpoint} is {'paused' if paused else 'open'}")
+            await runtime.bells.ring(stage, name)
+        notes.print(escape(f"the {stage} lane of {name} is {'paused' if paused else 'open'}"))
 
     run(body)

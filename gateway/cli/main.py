@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
+INTERRUPTED = 130
 HELP = "A durable job queue for image, video, audio and text generation on hosted endpoints."
 
 # Command: the module, what of it, and a line for the list.
@@ -49,7 +50,10 @@ def make_cli(arguments: Sequence[str]) -> typer.Typer:
 
 
 def main() -> None:
-    make_cli(sys.argv[1:])()
+    try:
+        make_cli(sys.argv[1:])()
+    except KeyboardInterrupt:  # while a command was still being imported
+        sys.exit(INTERRUPTED)
 
 
 def _do_nothing() -> None:

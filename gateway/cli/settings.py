@@ -8,6 +8,7 @@ import orjson
 import typer
 from pydantic import SecretStr, ValidationError
 from rich.console import Group
+from rich.markup import escape
 
 from gateway.cli.console import USAGE, fail, make_table, notes, out, print_json, run
 from models.errors import DatabaseUnavailable
@@ -57,7 +58,14 @@ def settings(
 
 @settings_app.command("set")
 def set_(name: str, value: Annotated[str, typer.Argument(help="JSON if it parses.")]) -> None:
-    """Change an operators' setting; workers see it within seconds."""
+    """Change an operators' setting; workers see it within seconds.
+
+    Examples:
+
+        pressroom settings set on_unknown resubmit
+
+        pressroom settings set limits '{"my-endpoint": {"run": {"concurrent": 20}}}'
+    """
     try:
         parsed = orjson.loads(value)
     except orjson.JSONDecodeError:
@@ -70,14 +78,19 @@ def set_(name: str, value: Annotated[str, typer.Argument(help="JSON if it parses
             except ValidationError as error:
                 fail(_say_invalid(name, error), code=USAGE)
             await put_setting(session, name=name, value=parsed)
-        notes.print(f"{name} is {json.dumps(parsed)}; workers see it within seconds")
+        notes.print(escape(f"{name} is {json.dumps(parsed)}; workers see it within seconds"))
 
     run(body)
 
 
 @settings_app.command()
 def unset(name: str) -> None:
-    """Put an operators' setting back to its default."""
+    """Put an operators' setting back to its default.
+
+    Example:
+
+        pressroom settings unset max_attempts
+    """
 
     async def body(runtime: Runtime) -> None:
         if name not in OperatorSettings.model_fields:
@@ -125,7 +138,7 @@ def describe_operators(changed: dict[str, Any]) -> list[dict[str, Any]]:
 def _table(described: list[dict[str, Any]]) -> Any:  # noqa: ANN401 -- Rich's
     table = make_table("setting", "value", "what it is")
     for one in described:
-        value = "-" if one["value"] is None else str(one["value"])
+        value = "-" if one["value"] is None else escape(str(one["value"]))
         table.add_row(
             one["name"], f"[bold]{value}[/bold]" if one["set"] else value, one["description"]
         )

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from gateway.cli.console import fail, make_table, notes, read_settings
+from models.errors import DatabaseUnavailable
 from workers.settings import Settings
 from workers.stack.lifecycle import bring_up, flower_url, take_down
 from workers.stack.supervisor import ProcessState, StackError, Supervisor
@@ -190,4 +191,8 @@ def run_migrations() -> None:
     """Bring the database to the newest schema. Safe to run twice, and at once."""
     from models.migrate import migrate  # noqa: PLC0415
 
-    notes.print(f"the database is at version {migrate(read_settings().database_dsn)}")
+    try:
+        version = migrate(read_settings().database_dsn)
+    except DatabaseUnavailable as error:
+        fail(error)
+    notes.print(f"the database is at version {version}")

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from models.errors import DatabaseUnavailable
 from models.job import JobState, OnUnknown
 from models.job_queries import get_job
+from models.lane import StageName
 from tasks.intake import Request, check_request, enqueue
 from workers.app import make_app
 from workers.runtime import open_runtime
@@ -53,7 +54,7 @@ async def test_workers_that_hold_a_countdown_outlive_their_redis(stack):
     async with open_runtime(stack, make_app(stack), name="tests") as runtime:
         await run_job(runtime)
         for number in range(4):
-            await runtime.bells.ring("poll", f"nobody-{number}", in_seconds=50)
+            await runtime.bells.ring(StageName.POLL, f"nobody-{number}", in_seconds=50)
         async with asyncio.timeout(10):
             while held_countdowns(stack) < 4:  # noqa: ASYNC110 -- other processes hold them
                 await asyncio.sleep(0.05)

@@ -1,0 +1,191 @@
+"""A campaign's file, read twice: once to check and price every line, once to enqueue them.
+
+It may have millions of lines, so neither reading holds more than a batch. A second reading that is
+cut short leaves the first so many lines enqueued, none twice, and can be taken up after them.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from rich.markup import escape
+from rich.progress import Progress as Bar
+
+from endpoints.catalogue import Basis, Catalogue
+from gateway.cli.console import USAGE, fail, notes, say_usd
+from gateway.cli.inputs import overlay, prompt_input
+from gateway.cli.prompt_file import FileFormat, PromptFileError, PromptLine, read_prompts
+from models.campaign import close_campaign
+from models.errors import DatabaseUnavailable
+from models.job import OnUnknown
+from tasks.intake import Checked, InvalidRequest, Request, check_request, enqueue
+from workers.runtime import Runtime
+
+BATCH = 500  # jobs a statement
+CHECKED_AT_ONCE = 2_000  # lines, between two looks at Ctrl-C
+PROBLEMS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A campaign's file, and what is said of every line of it."""
+
+    path: Path
+    endpoint: str
+    sets: dict[str, Any]
+    on_unknown: OnUnknown
+    prompt_column: str | None = None
+    format: FileFormat | None = None
+
+    def lines(self) -> Iterator[PromptLine]:
+        return read_prompts(self.path, prompt_column=self.prompt_column, format=self.format)
+
+    def check(
+        self, catalogue: Catalogue, line: PromptLine, *, campaign_id: UUID | None = None
+    ) -> Checked:
+        """
+        Raises:
+            InvalidRequest: the endpoint does not take this line.
+        """
+        values = dict(line.input)
+        prompt = values.get("prompt")
+        if isinstance(prompt, str) and "messages" not in values:
+            del values["prompt"]
+            values = prompt_input(catalogue.find(self.endpoint), prompt) | values
+        request = Request(
+            endpoint=self.endpoint,
+            input=overlay(values, self.sets),
+            campaign_id=campaign_id,
+            position=line.line,
+        )
+        return check_request(catalogue, request, on_unknown=self.on_unknown)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a file comes to, before anything is enqueued."""
+
+    jobs: int = 0
+    usd: Decimal = Decimal()
+    unpriced: int = 0
+    bases: set[Basis] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)  # the first of them
+    problem_count: int = 0
+
+    def add(self, catalogue: Catalogue, source: Source, lines: Iterable[PromptLine]) -> None:
+        """Hold lines against the catalogue, and add up what they cost.
+
+        A line from which the file cannot be read on is the last.
+        """
+        try:
+            for line in lines:
+                self.jobs += 1
+                try:
+                    checked = source.check(catalogue, line)
+                except InvalidRequest as error:
+                    place = f"{source.path}:{line.line}"
+                    self._note([f"{place}: {problem}" for problem in error.problems])
+                else:
+                    self._price(checked)
+        except PromptFileError as error:
+            self._note([str(error)])
+
+    def say(self) -> str:
+        jobs = f"{self.jobs:,} job{'' if self.jobs == 1 else 's'}"
+        if self.unpriced == self.jobs:
+            return f"{jobs}, no price is known"
+        rest = f", and {self.unpriced:,} without a known price" if self.unpriced else ""
+        if self.bases == {Basis.EXACT}:
+            return f"{jobs}, {say_usd(self.usd)} (exact){rest}"
+        most = "at most" if self.bases <= {Basis.EXACT, Basis.CEILING} else "about"
+        return f"{jobs}, {most} {say_usd(self.usd)}{rest}"
+
+    def describe(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "jobs": self.jobs,
+            "estimate_usd": None if self.unpriced == self.jobs else float(self.usd),
+            "exact": self.bases == {Basis.EXACT} and not self.unpriced,
+            "unpriced": self.unpriced,
+        }
+
+    def _price(self, checked: Checked) -> None:
+        if checked.estimate.usd is None:
+            self.unpriced += 1
+        else:
+            self.usd += checked.estimate.usd
+            self.bases.add(checked.estimate.basis)
+
+    def _note(self, problems: list[str]) -> None:
+        self.problem_count += len(problems)
+        self.problems += problems[: PROBLEMS_SHOWN - len(self.problems)]
+
+
+async def plan_file(runtime: Runtime, source: Source) -> Plan:
+    """Check and price every line; says what is wrong, and ends the command, if anything is."""
+    plan = Plan()
+    lines = source.lines()
+    with notes.status(f"checking {escape(str(source.path))}") as spinner:
+        read = -1
+        while read != plan.jobs:
+            read = plan.jobs
+            batch = itertools.islice(lines, CHECKED_AT_ONCE)
+            await asyncio.to_thread(plan.add, runtime.catalogue, source, batch)
+            spinner.update(f"checking {escape(str(source.path))}: {plan.jobs:,} lines")
+    if plan.problems:
+        for problem in plan.problems:
+            notes.print(problem, style="red", markup=False, soft_wrap=True)
+        more = plan.problem_count - len(plan.problems)
+        if more:
+            notes.print(f"... and {more:,} more", style="red")
+        fail(f"problems in {source.path}: {plan.problem_count:,}; nothing was enqueued", code=USAGE)
+    return plan
+
+
+async def enqueue_file(
+    runtime: Runtime, source: Source, *, campaign_id: UUID, jobs: int, after_line: int = 0
+) -> None:
+    """Enqueue the lines that come after `after_line`, then fix the campaign's total.
+
+    Cut short, it says exactly how far it came, and how to go on or to undo it.
+
+    Args:
+        jobs: in the whole file, for the bar.
+    """
+    lines = (line for line in source.lines() if line.line > after_line)
+    try:
+        with Bar(console=notes, transient=True, disable=not notes.is_terminal) as bar:
+            shown = bar.add_task("enqueuing", total=jobs)
+            while batch := list(itertools.islice(lines, BATCH)):
+                await enqueue(
+                    runtime,
+                    [
+                        source.check(runtime.catalogue, line, campaign_id=campaign_id).job
+                        for line in batch
+                    ],
+                )
+                bar.advance(shown, len(batch))
+    except BaseException:
+        enqueued = await asyncio.shield(_count_enqueued(runtime, campaign_id))
+        notes.print(
+            f"[red]{enqueued} of {jobs:,} jobs were enqueued[/red], and run. The rest: the same "
+            f"command with [bold]--resume {campaign_id}[/bold]; to undo it: "
+            f"[bold]pressroom campaign cancel {campaign_id}[/bold]",
+            soft_wrap=True,
+        )
+        raise
+    async with runtime.database.begin() as session:
+        await close_campaign(session, campaign_id)
+
+
+async def _count_enqueued(runtime: Runtime, campaign_id: UUID) -> str:
+    try:
+        async with runtime.database.begin() as session:
+            return f"{await close_campaign(session, campaign_id):,}"
+    except DatabaseUnavailable:
+        return "some (PostgreSQL does not say how many)"

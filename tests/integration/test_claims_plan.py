@@ -1,0 +1,175 @@
+"""Each claim reads its own partial index, with the plan that a prepared statement ends up with.
+
+psycopg prepares what runs often, and Postgres then may plan without knowing the parameters. So what
+is explained is the very statement that was sent, as a generic plan, on a table of mixed states.
+"""
+
+import re
+
+import pytest
+from sqlalchemy import event, text
+
+from models.base import new_id
+from models.claims import (
+    claim_artifacts,
+    claim_deliveries,
+    claim_polls,
+    extend_lease,
+    find_recent_submits,
+)
+from models.database import Database, empty_tables
+from models.lane import StageName, find_lanes, seconds_until_due
+from models.transitions import claim_submissions, give_up_orphans, resolve_unknown
+
+ENDPOINT = "endpoint-3"
+JOBS = 20_000
+
+FILL = """
+    INSERT INTO endpoint_stats (endpoint) SELECT 'endpoint-' || n FROM generate_series(0, 9) AS n;
+
+    INSERT INTO jobs (id, endpoint, input, state, lease, upstream_id, next_at, finished_at,
+                      submitted_at)
+    SELECT gen_random_uuid(), 'endpoint-' || n % 10, '{"prompt": "a fox"}', state,
+        CASE WHEN state = 'submitting' THEN gen_random_uuid() END,
+        'upstream-' || n,
+        CASE WHEN state <> 'completed' THEN now() + make_interval(secs => n % 600 - 300) END,
+        CASE WHEN state = 'completed' THEN now() END,
+        now()
+    FROM generate_series(1, :jobs) AS n
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN n % 100 < 70 THEN 'completed' WHEN n % 100 < 80 THEN 'queued'
+        WHEN n % 100 < 88 THEN 'in_queue' WHEN n % 100 < 96 THEN 'in_progress'
+        WHEN n % 100 < 98 THEN 'submitting' ELSE 'unknown' END AS state) AS chosen;
+
+    INSERT INTO artifacts (id, job_id, position, endpoint, field, source_url, expires_at, state,
+                           sha256, store_key)
+    SELECT gen_random_uuid(), id, 0, endpoint, 'image_url', 'https://x', now(), kept.state,
+        CASE WHEN kept.state = 'stored' THEN 'a' END, CASE WHEN kept.state = 'stored' THEN 'b' END
+    FROM jobs CROSS JOIN LATERAL (
+        SELECT CASE WHEN finished_at IS NULL THEN 'pending' ELSE 'stored' END AS state) AS kept;
+
+    INSERT INTO deliveries (id, job_id, endpoint, request, state)
+    SELECT gen_random_uuid(), id, endpoint, '{}',
+        CASE WHEN finished_at IS NULL THEN 'pending' ELSE 'delivered' END
+    FROM jobs;
+
+    INSERT INTO attempts (job_id, lease, number, endpoint, sent_at)
+    SELECT id, gen_random_uuid(), 1, endpoint, now() - random() * interval '7 days'
+    FROM jobs;
+"""
+
+
+@pytest.fixture(scope="module")
+async def filled(services):
+    """A database of jobs in every stage, most of them ended, as after a busy day."""
+    database = Database(services.database_dsn, name="tests")
+    async with database.begin() as session:
+        await empty_tables(session)
+        for statement in FILL.replace(":jobs", str(JOBS)).split(";\n\n"):
+            await session.execute(text(statement))
+        await session.execute(text("ANALYZE"))
+    yield database
+    async with database.begin() as session:
+        await empty_tables(session)
+    await database.close()
+
+
+async def explain(database, call):
+    """The generic plan of the one statement that `call` sends."""
+    sent = []
+
+    def note(_connection, _cursor, statement, _parameters, _context, _many):
+        sent.append(statement)
+
+    async with database.begin() as session:
+        event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+        try:
+            await call(session)
+        finally:
+            event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+        await session.rollback()
+    [statement] = sent
+    numbers: dict[str, str] = {}
+    statement = re.sub(
+        r"%\((\w+)\)s",
+        lambda match: numbers.setdefault(match[1], f"${len(numbers) + 1}"),
+        statement,
+    ).replace("%%", "%")
+    async with database.engine.connect() as connection:
+        rows = await connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {statement}")
+        return "\n".join(row[0] for row in rows)
+
+
+CLAIMS = {
+    "jobs_to_submit": claim_submissions,
+    "jobs_to_poll": claim_polls,
+    "artifacts_to_store": claim_artifacts,
+    "deliveries_to_send": claim_deliveries,
+}
+
+
+@pytest.mark.parametrize("index", CLAIMS)
+async def test_a_claim_takes_its_rows_from_its_own_index_in_order(filled, index):
+    claim = CLAIMS[index]
+
+    plan = await explain(
+        filled,
+        lambda session: claim(
+            session, endpoint=ENDPOINT, limit=100, lease=new_id(), lease_seconds=15.0
+        ),
+    )
+
+    assert f"Index Scan using {index}" in plan
+    assert "Seq Scan on jobs" not in plan
+    assert "Seq Scan on artifacts" not in plan
+    assert "Seq Scan on deliveries" not in plan
+    # The only rows sorted are those that were claimed: the index gives the due ones in order.
+    due = plan[plan.index("CTE due") : plan.index(index)]
+    assert "Sort" not in due, plan
+
+
+@pytest.mark.parametrize(
+    ("index", "sweep"),
+    [
+        ("jobs_orphaned", lambda session: give_up_orphans(session, wait_seconds=30)),
+        ("jobs_unresolved", lambda session: resolve_unknown(session, max_attempts=3)),
+    ],
+)
+async def test_a_sweep_looks_only_at_what_is_overdue(filled, index, sweep):
+    plan = await explain(filled, sweep)
+
+    assert index in plan
+    assert "Seq Scan on jobs" not in plan
+
+
+@pytest.mark.parametrize(("stage", "index"), [*zip(StageName, CLAIMS, strict=True)])
+async def test_when_a_lane_is_next_due_is_one_probe_of_its_index(filled, stage, index):
+    plan = await explain(filled, lambda session: seconds_until_due(session, stage, ENDPOINT))
+
+    assert re.search(rf"Index (Only )?Scan using {index}", plan), plan
+
+
+async def test_finding_the_lanes_with_work_scans_no_table_of_jobs(filled):
+    plan = await explain(filled, find_lanes)
+
+    for index in CLAIMS:
+        assert index in plan
+    for table in ("jobs", "artifacts", "deliveries"):
+        assert f"Seq Scan on {table}" not in plan
+
+
+async def test_recent_submits_are_found_by_their_time(filled):
+    plan = await explain(
+        filled, lambda session: find_recent_submits(session, endpoint=ENDPOINT, seconds=10.0)
+    )
+
+    assert "attempts_recently_sent" in plan
+
+
+@pytest.mark.parametrize("stage", [StageName.SUBMIT, StageName.POLL])
+async def test_a_heartbeat_does_not_scan_the_table(filled, stage):
+    plan = await explain(
+        filled, lambda session: extend_lease(session, stage, lease=new_id(), seconds=15.0)
+    )
+
+    assert "Seq Scan on jobs" not in plan

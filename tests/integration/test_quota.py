@@ -1,0 +1,284 @@
+"""The quota on a real Valkey: the upstream's limits are never exceeded, and are used."""
+
+import asyncio
+import bisect
+import random
+import time
+
+import pytest
+import redis.asyncio
+
+from endpoints.catalogue.limits import Limit
+from endpoints.quota import RECHECK_SECONDS, Quota
+from models.base import new_id
+
+RUN, ENDPOINT = "run", "flux"
+LIMIT = Limit(per_window=10, window_seconds=0.3, concurrent=4)
+LONG = Limit(per_window=10, window_seconds=60.0)
+
+
+@pytest.fixture
+async def connection(settings):
+    connection = redis.asyncio.Redis.from_url(settings.redis_dsn)
+    yield connection
+    await connection.aclose()
+
+
+@pytest.fixture
+async def quota(connection):
+    """A quota that has been remembered for long."""
+    await connection.set("test:quota:since", 0)
+    return Quota(connection, prefix="test:")
+
+
+async def take(quota, *, want, limit=LONG, lease=None, lease_seconds=30.0, endpoint=ENDPOINT):
+    return await quota.take(
+        RUN,
+        endpoint,
+        lease=lease or new_id(),
+        want=want,
+        limit=limit,
+        lease_seconds=lease_seconds,
+    )
+
+
+async def take_once_free(quota, limit):
+    """All permits that are free as soon as any is."""
+    async with asyncio.timeout(5):
+        while True:
+            permits = await take(quota, want=limit.per_window, limit=limit)
+            if permits.count:
+                return permits
+            await asyncio.sleep(min(permits.retry_in, 0.01))
+
+
+async def give_back(quota, lease, *, limit=LONG, **counts):
+    await quota.give_back(RUN, ENDPOINT, lease=lease, limit=limit, **counts)
+
+
+def most_in_a_window(moments, seconds):
+    """The most that any window, closed at its beginning and open at its end, holds."""
+    moments = sorted(moments)
+    return max(
+        bisect.bisect_left(moments, moment + seconds) - index
+        for index, moment in enumerate(moments)
+    )
+
+
+async def work(quota, arrivals, flying, draw, *, until):
+    """A worker: takes what it gets, and whose calls reach the upstream and are answered late."""
+    while time.monotonic() < until:
+        lease = new_id()
+        permits = await take(quota, want=draw.randint(1, 6), limit=LIMIT, lease=lease)
+        if not permits.count:
+            await asyncio.sleep(min(permits.retry_in, 0.05))
+            continue
+        unused = draw.randint(0, permits.count // 2)
+        if unused:
+            await give_back(quota, lease, limit=LIMIT, unused=unused)
+
+        async def call(lease=lease):
+            await asyncio.sleep(draw.uniform(0, 0.05))
+            flying.add(asyncio.current_task())
+            arrivals.append((time.monotonic(), len(flying)))
+            await asyncio.sleep(draw.uniform(0, 0.15))
+            flying.remove(asyncio.current_task())
+            await give_back(quota, lease, limit=LIMIT, answered=1)
+
+        await asyncio.gather(*(call() for _ in range(permits.count - unused)))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_no_window_ever_holds_more_than_the_limit_however_late_answers_come(quota, seed):
+    draw = random.Random(seed)
+    arrivals: list[tuple[float, int]] = []
+    flying: set[object] = set()
+
+    until = time.monotonic() + 1.2
+    await asyncio.gather(*(work(quota, arrivals, flying, draw, until=until) for _ in range(4)))
+
+    moments = [moment for moment, _ in arrivals]
+    assert most_in_a_window(moments, LIMIT.window_seconds) <= LIMIT.per_window
+    assert max(at_once for _, at_once in arrivals) <= LIMIT.concurrent
+    # It is of use, too: half of what an upstream without latency would take.
+    assert len(arrivals) >= 0.5 * LIMIT.per_window * 1.2 / LIMIT.window_seconds
+
+
+async def test_what_is_wanted_is_cut_to_what_is_left(quota):
+    first = await take(quota, want=7)
+    second = await take(quota, want=7)
+    third = await take(quota, want=7)
+
+    assert [first.count, second.count, third.count] == [7, 3, 0]
+    assert not third.forgotten
+
+
+async def test_at_once_is_a_limit_of_its_own_and_free_again_with_the_answer(quota):
+    limit = Limit(per_window=10, window_seconds=60.0, concurrent=3)
+    lease = new_id()
+    first = await take(quota, want=10, limit=limit, lease=lease)
+    full = await take(quota, want=10, limit=limit)
+
+    await give_back(quota, lease, limit=limit, answered=2)
+    then = await take(quota, want=10, limit=limit)
+
+    assert (first.count, full.count, then.count) == (3, 0, 2)
+    assert full.retry_in == pytest.approx(RECHECK_SECONDS)
+
+
+async def test_an_answered_call_counts_for_a_window_from_its_answer(quota):
+    lease = new_id()
+    await take(quota, want=10, lease=lease)
+
+    await give_back(quota, lease, answered=10)
+    permits = await take(quota, want=10)
+
+    assert permits.count == 0
+    assert 59 < permits.retry_in <= 60.1
+
+
+async def test_unused_permits_come_back_at_once_and_count_nowhere(quota):
+    lease = new_id()
+    await take(quota, want=10, lease=lease)
+
+    await give_back(quota, lease, unused=6)
+    permits = await take(quota, want=10)
+
+    assert permits.count == 6
+
+
+async def test_more_is_never_given_back_than_was_taken(quota):
+    lease = new_id()
+    await take(quota, want=4, lease=lease)
+
+    for _ in range(3):
+        await give_back(quota, lease, answered=3, unused=3)
+    await give_back(quota, new_id(), answered=5, unused=5)
+    permits = await take(quota, want=10)
+
+    assert permits.count == 7
+
+
+async def test_answers_of_one_lease_count_each_although_they_come_in_the_same_millisecond(quota):
+    lease = new_id()
+    await take(quota, want=10, lease=lease)
+
+    await asyncio.gather(*(give_back(quota, lease, answered=1) for _ in range(10)))
+
+    assert (await take(quota, want=10)).count == 0
+
+
+async def test_the_permits_of_a_dead_worker_are_held_to_the_end_of_its_lease_and_a_window_more(
+    quota,
+):
+    limit = Limit(per_window=10, window_seconds=0.2)
+    began = time.monotonic()
+    await take(quota, want=10, limit=limit, lease_seconds=0.1)
+
+    permits = await take_once_free(quota, limit)
+
+    assert permits.count == 10
+    assert time.monotonic() - began >= 0.3 - 0.002
+
+
+async def test_an_endpoint_has_its_own_quota(quota):
+    await take(quota, want=10)
+
+    assert (await take(quota, want=10, endpoint="another")).count == 10
+
+
+async def test_the_first_use_of_an_endpoint_is_not_taken_for_a_loss_of_memory(quota, connection):
+    now, _ = await connection.time()
+    await connection.set("test:quota:since", (now - 121) * 1000)
+
+    permits = await take(quota, want=3)
+
+    assert (permits.count, permits.forgotten) == (3, False)
+
+
+async def test_a_memory_younger_than_two_windows_is_not_trusted(quota, connection):
+    now, _ = await connection.time()
+    await connection.set("test:quota:since", (now - 119) * 1000)
+
+    permits = await take(quota, want=3)
+
+    assert (permits.count, permits.forgotten) == (0, True)
+
+
+async def test_after_a_loss_of_memory_nothing_is_given_before_it_is_restored(quota, connection):
+    await take(quota, want=5)
+    await connection.flushall()
+
+    forgotten = [await take(quota, want=5) for _ in range(2)]
+
+    assert [(permits.count, permits.forgotten) for permits in forgotten] == [(0, True)] * 2
+
+
+async def restore(quota, answered_seconds_ago, limit=LONG):
+    await quota.restore(RUN, ENDPOINT, limit=limit, answered_seconds_ago=answered_seconds_ago)
+
+
+async def test_what_the_ledger_tells_is_counted_again(quota, connection):
+    await connection.flushall()
+
+    await restore(quota, [0, 0, 1.0, 30.0, 59.9, 60.1, 400.0])
+    permits = await take(quota, want=10)
+
+    assert permits.count == 5
+
+
+async def test_an_empty_ledger_frees_the_whole_window(quota, connection):
+    await connection.flushall()
+
+    await restore(quota, [])
+
+    assert (await take(quota, want=10)).count == 10
+
+
+async def test_restored_calls_leave_the_window_no_sooner_than_they_would_have(quota, connection):
+    limit = Limit(per_window=10, window_seconds=1.0)
+    await connection.flushall()
+    await restore(quota, [0.5] * 10, limit)
+    began = time.monotonic()
+
+    await take_once_free(quota, limit)
+
+    assert 0.5 <= time.monotonic() - began <= 0.7
+
+
+@pytest.mark.parametrize("per_window", [1, 7, 100, 1000])
+async def test_where_nobody_knows_the_last_window_is_taken_to_have_been_full(
+    quota, connection, per_window
+):
+    limit = Limit(per_window=per_window, window_seconds=60.0)
+    await connection.flushall()
+
+    await restore(quota, None, limit)
+    permits = await take(quota, want=per_window, limit=limit)
+
+    assert (permits.count, permits.forgotten) == (0, False)
+    assert 0 < permits.retry_in <= 3.1  # a first part of it is free soon
+
+
+async def test_only_the_first_of_several_restores_counts(quota, connection):
+    """Every worker that finds the memory lost says what it knows; later ones know less."""
+    await connection.flushall()
+
+    await restore(quota, [1.0] * 4)
+    taken = await take(quota, want=2)
+    await restore(quota, None)
+    await restore(quota, [1.0] * 4)
+
+    assert taken.count == 2
+    assert (await take(quota, want=10)).count == 4
+
+
+async def test_a_quota_that_nobody_uses_is_forgotten_in_the_end(quota, connection):
+    lease = new_id()
+    await take(quota, want=5, lease=lease)
+    await give_back(quota, lease, answered=2)
+
+    keys = [key for key in await connection.keys("test:quota:*") if not key.endswith(b":since")]
+
+    assert len(keys) == 4
+    assert all([await connection.ttl(key) > 0 for key in keys])

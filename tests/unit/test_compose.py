@@ -1,0 +1,172 @@
+"""compose.yaml and the Dockerfile are held against the program that they start.
+
+No Docker is needed: what a slip of the pen would break is found by reading.
+"""
+
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from typer.core import TyperGroup
+from typer.testing import CliRunner
+
+from gateway.cli.main import make_cli
+from workers.settings import EMULATOR_KEY, Settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+OWN = {name: service for name, service in SERVICES.items() if "build" in service}
+ONE_SHOT = "migrate"
+VARIABLE = re.compile(r"\$\{\w+(?::-([^}]*)|:\?[^}]*)?\}")  # its group: the default
+
+
+def variables_of(name):
+    return {key: str(value) for key, value in SERVICES[name].get("environment", {}).items()}
+
+
+def settings_of(name):
+    """Those that are ours: the servers' images have words of their own."""
+    return {
+        key.removeprefix("PRESSROOM_").lower(): value
+        for key, value in variables_of(name).items()
+        if key.startswith("PRESSROOM_")
+    }
+
+
+def substitute(value):
+    """What Compose makes of a value where only what must be set is set."""
+    return VARIABLE.sub(lambda found: "given" if found[1] is None else found[1], value)
+
+
+def call(words):
+    return CliRunner().invoke(make_cli(words), words)
+
+
+def test_there_is_a_service_for_each_process_that_can_be_run():
+    run = typer.main.get_group(make_cli(["run"])).commands["run"]
+    assert isinstance(run, TyperGroup)
+
+    started = {service["command"][1] for service in OWN.values()}
+
+    assert started == {command.name for command in run.commands.values()}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_command_of_a_service_is_one_that_the_program_has(name):
+    explained = call([*OWN[name]["command"], "--help"])
+
+    assert explained.exit_code == 0
+    assert f"pressroom {' '.join(OWN[name]['command'])} [OPTIONS]" in explained.stdout
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_variable_of_a_service_is_a_setting(name):
+    assert set(settings_of(name)) <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_a_service_is_given_makes_valid_settings(name, monkeypatch):
+    for key, value in variables_of(name).items():
+        monkeypatch.setenv(key, substitute(value))
+
+    settings = Settings()
+
+    assert settings.model_fields_set == set(settings_of(name))
+
+
+def test_without_a_real_upstream_every_process_speaks_to_the_emulator():
+    upstreams = {
+        substitute(settings_of(name)["upstream_url"])
+        for name in OWN
+        if "upstream_url" in settings_of(name)
+    }
+
+    assert upstreams == {"http://emulator:8900/v2"}
+    assert SERVICES["emulator"]["profiles"] == ["emulator"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_holds_a_secret_of_its_own(name):
+    for key, value in variables_of(name).items():
+        if key.endswith(("_PASSWORD", "_KEY")):
+            assert VARIABLE.fullmatch(value), f"{key} is written out"
+            assert substitute(value) in {"given", EMULATOR_KEY}
+        if "://" in value and "@" in value:
+            password = value.split("://")[1].split("@")[0].partition(":")[2]
+            assert VARIABLE.fullmatch(password), f"the password in {key} is written out"
+
+
+def test_every_service_that_stays_up_says_whether_it_is_well():
+    silent = {name for name, service in SERVICES.items() if "healthcheck" not in service}
+
+    assert silent == {ONE_SHOT}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in OWN if "pressroom" in OWN[name].get("healthcheck", {}).get("test", ())],
+)
+def test_a_healthcheck_by_the_program_fails_where_nothing_is_up(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("PRESSROOM_DATA_DIR", str(tmp_path))
+    _, _, *words = OWN[name]["healthcheck"]["test"]
+
+    checked = call(words)
+
+    assert checked.exit_code == 1, checked.output  # 2 were a word that it does not know
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_a_service_waits_for_is_there_and_can_be_waited_for(name):
+    for awaited, how in SERVICES[name].get("depends_on", {}).items():
+        wanted = "service_completed_successfully" if awaited == ONE_SHOT else "service_healthy"
+        assert how == {"condition": wanted}
+        assert awaited in SERVICES
+        assert "profiles" not in SERVICES[awaited]
+
+
+def test_every_volume_that_is_mounted_is_declared():
+    mounted = {
+        volume.split(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", ())
+    }
+
+    assert mounted == set(COMPOSE["volumes"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_port_is_open_to_this_machine_alone(name):
+    for port in SERVICES[name].get("ports", ()):
+        address, _, inside = port.split(":")
+        assert address == "127.0.0.1"
+        assert f":{inside}/" in str(SERVICES[name]["healthcheck"]["test"])
+
+
+def test_a_worker_is_given_time_to_finish_what_it_sends():
+    assert SERVICES["worker"]["stop_grace_period"] == "45s"
+
+
+def test_the_image_holds_every_package_of_the_program():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+
+    assert [line for line in lines if line.startswith("COPY ") and "." not in line] == [
+        f"COPY {package} {package}" for package in packages
+    ]
+
+
+def test_the_image_starts_the_program_with_a_command_that_it_has():
+    text = (ROOT / "Dockerfile").read_text()
+    scripts = importlib.metadata.entry_points(group="console_scripts")
+
+    [entry] = re.findall(r'^ENTRYPOINT \["(.*)"\]$', text, re.MULTILINE)
+    [words] = re.findall(r"^CMD \[(.*)\]$", text, re.MULTILINE)
+
+    assert entry in scripts.names
+    assert call([*re.findall(r'"(\w+)"', words), "--help"]).exit_code == 0
