@@ -42,7 +42,7 @@ def make_gateway(settings: Settings) -> FastAPI:
         body: Annotated[Any, Body()] = None,  # noqa: ANN401 -- anybody's JSON
     ) -> Response:
         """A webhook of the upstream. It wants a 200, and would come again without."""
-        if not hmac.compare_digest(token, hint_token(settings, job_id, lease)):
+        if not hmac.compare_digest(token.encode(), hint_token(settings, job_id, lease).encode()):
             raise HTTPException(404)
         upstream_id = read_upstream_id(body)
         if upstream_id is None:

@@ -31,7 +31,9 @@ log = structlog.get_logger()
 def read_upstream_id(body: Any) -> str | None:  # noqa: ANN401 -- anybody's JSON
     """The id in a webhook's body, or None."""
     found = body.get("id") if isinstance(body, dict) else None
-    return found if isinstance(found, str) and 0 < len(found) < 200 else None  # noqa: PLR2004 -- six times any seen
+    if not isinstance(found, str) or not found.isascii() or not found.isprintable():
+        return None  # a NUL, which Postgres refuses, would cost the whole batch
+    return found if 0 < len(found) < 200 else None  # noqa: PLR2004 -- six times any seen
 
 
 class HintCollector:

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
-import obstore
 import structlog
 from celery import shared_task
 from obstore.exceptions import BaseError as StoreError
@@ -29,7 +28,7 @@ from tasks.media import Media, make_thumbnail, probe
 from workers.lane import Chain, Stage, work_lane
 from workers.operator_settings import DOWNLOAD
 from workers.runtime import Runtime
-from workers.store import file_key, thumbnail_key
+from workers.store import file_key, thumbnail_key, write
 
 STORE_SECONDS = 60.0
 FIRST_RETRY_SECONDS = 1.0  # twice as long after each more try, with jitter
@@ -69,9 +68,9 @@ async def store_file(runtime: Runtime, row: Download, spool: Path) -> DownloadEn
     media, thumbnail = await asyncio.to_thread(_look, spool, fetched.media_type)
     key = file_key(fetched.sha256, media.extension)
     async with asyncio.timeout(STORE_SECONDS):
-        await obstore.put_async(runtime.store, key, spool)
+        await write(runtime.store, key, spool)
         if thumbnail is not None:
-            await obstore.put_async(runtime.store, thumbnail_key(fetched.sha256), thumbnail)
+            await write(runtime.store, thumbnail_key(fetched.sha256), thumbnail)
     return DownloadEnd(
         id=row.id,
         lease=row.lease,

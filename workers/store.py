@@ -1,11 +1,18 @@
 """Where files are kept: a folder, S3, Google Cloud or Azure, through one interface.
 
 A file's key is made from the SHA-256 of its bytes, so writing it twice writes the same file.
+
+obstore is called on threads, not by its own async functions: those call back into Python from
+threads of Rust, which can abort a process that is just ending.
 """
 
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import obstore
+from obstore import Bytes
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from workers.settings import Settings
@@ -17,6 +24,30 @@ def open_store(settings: Settings) -> ObjectStore:
     if parts.scheme == "file":
         return LocalStore(Path(unquote(parts.path)), mkdir=True)
     return from_url(settings.store_base)
+
+
+def read_chunks(store: ObjectStore, key: str) -> Iterator[Bytes]:
+    """A stored file, chunk by chunk; to be iterated on a thread.
+
+    Raises:
+        FileNotFoundError: there is none.
+        BaseError: the store's own reasons.
+    """
+    yield from obstore.get(store, key).stream()
+
+
+async def write(store: ObjectStore, key: str, content: bytes | Path) -> None:
+    """Store bytes, or the file at a path.
+
+    Raises:
+        BaseError: the store's own reasons; nothing is stored under `key` then.
+    """
+    await asyncio.to_thread(obstore.put, store, key, content)
+
+
+async def read(store: ObjectStore, key: str) -> bytes:
+    """All of a small stored file."""
+    return await asyncio.to_thread(lambda: b"".join(map(bytes, read_chunks(store, key))))
 
 
 def file_key(sha256: str, extension: str) -> str:

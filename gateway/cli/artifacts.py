@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
-import obstore
 import typer
 from obstore.exceptions import BaseError as StoreError
+from obstore.store import ObjectStore
 from rich.markup import escape
 
 from gateway.cli.console import (
@@ -29,6 +29,7 @@ from models.artifact import Artifact, ArtifactState, get_artifact, list_artifact
 from models.errors import PressroomError
 from tasks.results import describe_artifact
 from workers.runtime import Runtime
+from workers.store import read_chunks
 
 artifacts_app = typer.Typer(help="List, fetch and verify stored files.", no_args_is_help=True)
 
@@ -155,7 +156,7 @@ def verify(
         async def check(file: Artifact) -> str | None:
             async with slots:
                 try:
-                    found = await hash_stored(runtime, str(file.store_key))
+                    found = await asyncio.to_thread(copy_file, runtime.store, str(file.store_key))
                 except STORE_ERRORS as error:
                     return f"{file.id}: {_say(error)}"
             return None if found == file.sha256 else f"{file.id}: its SHA-256 is now {found}"
@@ -200,27 +201,20 @@ async def save_file(runtime: Runtime, key: str, target: Path, *, sha256: str | N
 
 async def _copy_checked(runtime: Runtime, key: str, sink: BinaryIO, *, sha256: str | None) -> None:
     try:
-        found = await copy_file(runtime, key, sink)
+        found = await asyncio.to_thread(copy_file, runtime.store, key, sink)
     except STORE_ERRORS as error:
         raise NotCopied(f"the store did not give {key}: {_say(error)}") from error
     if sha256 not in {None, found}:
         raise DamagedFile(f"{key} was {sha256} when it was stored, and is now {found}")
 
 
-async def copy_file(runtime: Runtime, key: str, sink: BinaryIO) -> str:
-    """Stream a stored file; returns the SHA-256 of what was copied."""
+def copy_file(store: ObjectStore, key: str, sink: BinaryIO | None = None) -> str:
+    """Stream a stored file into `sink`, if there is one; returns the SHA-256 of what was read."""
     digest = hashlib.sha256()
-    found = await obstore.get_async(runtime.store, key)
-    async for chunk in found.stream():
+    for chunk in read_chunks(store, key):
         digest.update(chunk)
-        sink.write(chunk)
-    return digest.hexdigest()
-
-
-async def hash_stored(runtime: Runtime, key: str) -> str:
-    digest = hashlib.sha256()
-    async for chunk in (await obstore.get_async(runtime.store, key)).stream():
-        digest.update(chunk)
+        if sink is not None:
+            sink.write(chunk)
     return digest.hexdigest()
 
 

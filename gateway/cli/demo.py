@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
-import obstore
 import typer
 import yaml
 
@@ -40,6 +39,7 @@ from workers.runtime import Runtime
 from workers.settings import Settings
 from workers.stack.lifecycle import bring_up, take_down
 from workers.stack.supervisor import StackError
+from workers.store import read
 
 CLOCK = 5.0  # the emulated upstream's time runs this much faster
 
@@ -177,8 +177,7 @@ async def make_tile(runtime: Runtime, job: Job, files: Sequence[Artifact]) -> Ti
     thumbnail = None
     for file in files:
         if file.thumbnail_key is not None:
-            found = await obstore.get_async(runtime.store, file.thumbnail_key)
-            thumbnail = bytes(await found.bytes_async())
+            thumbnail = await read(runtime.store, file.thumbnail_key)
     facts = [job.endpoint, *(say_size(file) for file in files), say_usd(job.cost_usd)]
     return Tile(
         caption=say_prompt(job.input),

@@ -23,7 +23,7 @@ from models.migrate import find_version
 from workers.health import check_database, check_http, check_queues, check_redis
 from workers.settings import Settings
 from workers.stack.lifecycle import emulator_health, gateway_health
-from workers.store import open_store
+from workers.store import open_store, read, write
 
 PROBED_ENDPOINT = "black-forest-labs-flux-1-schnell"
 LOW_DISK_BYTES = 2 * 1024**3
@@ -150,12 +150,12 @@ async def check_store(settings: Settings) -> str | None:
     key = "doctor/probe"
     try:
         store = open_store(settings)
-        await obstore.put_async(store, key, b"probe")
-        read = bytes(await (await obstore.get_async(store, key)).bytes_async())
-        await obstore.delete_async(store, key)
+        await write(store, key, b"probe")
+        found = await read(store, key)
+        await asyncio.to_thread(obstore.delete, store, key)
     except (StoreError, OSError, ValueError) as error:
         return f"{settings.store_base}: {error}"
-    return None if read == b"probe" else f"{settings.store_base}: what was written was not read"
+    return None if found == b"probe" else f"{settings.store_base}: what was written was not read"
 
 
 async def check_disk(settings: Settings) -> str | None:

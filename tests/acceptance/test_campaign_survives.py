@@ -7,7 +7,6 @@ import signal
 from decimal import Decimal
 
 import httpx
-import obstore
 import pytest
 import redis
 from sqlalchemy import text
@@ -19,6 +18,7 @@ from tasks.intake import Request, check_request, enqueue
 from workers.app import make_app
 from workers.runtime import open_runtime
 from workers.stack.supervisor import Supervisor
+from workers.store import read
 
 FLUX = "black-forest-labs-flux-1-schnell"
 
@@ -78,8 +78,8 @@ async def check_everything(runtime, campaign_id, *, jobs):
     for artifact in artifacts:
         assert artifact.state is ArtifactState.STORED
         assert artifact.store_key is not None
-        stored = await obstore.get_async(runtime.store, artifact.store_key)
-        assert hashlib.sha256(bytes(await stored.bytes_async())).hexdigest() == artifact.sha256
+        stored = await read(runtime.store, artifact.store_key)
+        assert hashlib.sha256(stored).hexdigest() == artifact.sha256
     return stats
 
 

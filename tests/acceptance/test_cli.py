@@ -223,11 +223,9 @@ def test_a_paused_lane_holds_a_job_which_says_so_and_can_be_cancelled(pressroom,
 
     assert (held["state"], held["attempts"]) == ("queued", [])
     assert held["why"] == f"the submit lane of {held_lane} is paused"
-    assert [
-        lane["paused"]
-        for lane in lanes
-        if (lane["stage"], lane["endpoint"]) == ("submit", held_lane)
-    ] == [True]
+    assert ("submit", held_lane, True) in [
+        (lane["stage"], lane["endpoint"], lane["paused"]) for lane in lanes
+    ]
     assert cancelled == {sent["id"]: "cancelled"}
     assert again.returncode == 1
     assert (ended["state"], ended["cost_usd"]) == ("cancelled", None)
@@ -270,10 +268,11 @@ def test_an_operators_setting_is_kept_until_it_is_unset(pressroom):
     done = pressroom.call("settings", "set", "max_attempts", "5")
     changed = read()
     pressroom.call("settings", "unset", "max_attempts")
+    unset = read()
 
     assert done.returncode == 0
     assert (changed["value"], changed["set"]) == (5, True)
-    assert (read()["value"], read()["set"]) == (3, False)
+    assert (unset["value"], unset["set"]) == (3, False)
 
 
 def test_two_migrations_at_once_both_end_well(pressroom):
@@ -282,13 +281,6 @@ def test_two_migrations_at_once_both_end_well(pressroom):
 
     assert (first.returncode, second.returncode) == (0, 0)
     assert said(first) == said(second)
-
-
-def test_an_id_that_fits_nothing_is_one_clear_line(pressroom):
-    done = pressroom.call("jobs", "show", "00000000-dead-beef", "--json")
-
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert said(done) == "error: no job has the id '00000000-dead-beef'"
 
 
 def test_a_refused_key_is_said_to_be_that_and_is_written_nowhere(stack, pressroom):

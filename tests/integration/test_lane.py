@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 
-import obstore
 import pytest
 
 from models.artifact import ArtifactState, list_artifacts
@@ -19,6 +18,7 @@ from tasks.poll import POLL
 from tasks.submit import SUBMIT
 from tasks.sweep import sweep_lanes
 from workers.lane import LaneRun
+from workers.store import read
 
 FLUX = "black-forest-labs-flux-1-schnell"
 
@@ -76,7 +76,7 @@ async def test_a_job_is_submitted_polled_archived_and_billed_once(runtime, emula
     async with runtime.database.begin() as session:
         [artifact] = await list_artifacts(session, job_ids=[job_id])
     assert artifact.store_key is not None
-    stored = bytes(await (await obstore.get_async(runtime.store, artifact.store_key)).bytes_async())
+    stored = await read(runtime.store, artifact.store_key)
     assert hashlib.sha256(stored).hexdigest() == artifact.sha256
     assert (artifact.state, artifact.media_type) == (ArtifactState.STORED, "image/jpeg")
     assert (artifact.width, artifact.height) == (1024, 1024)

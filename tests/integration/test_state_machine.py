@@ -167,9 +167,7 @@ class JobMachine(RuleBasedStateMachine):
             "failed": lambda: end(
                 row.id, row.lease, state=JobState.FAILED, reason=Reason.UPSTREAM_FAILED
             ),
-            "missing": lambda: end(
-                row.id, row.lease, state=JobState.LOST, reason=Reason.VANISHED
-            ),
+            "missing": lambda: end(row.id, row.lease, state=JobState.LOST, reason=Reason.VANISHED),
         }[answer]()
 
         async def body(session):

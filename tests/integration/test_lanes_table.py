@@ -1,0 +1,273 @@
+"""What holds a lane up: closures that grow, pauses that stay, and what an operator is shown."""
+
+import pytest
+from sqlalchemy import text
+
+from models.artifact import NewArtifact, add_artifacts
+from models.base import new_id
+from models.claims import claim_artifacts
+from models.delivery import add_delivery, wake_deliveries
+from models.endpoint_stats import add_endpoints
+from models.lane import (
+    CLOSE_SECONDS,
+    CLOSE_SECONDS_MOST,
+    StageName,
+    close_lane,
+    find_lanes,
+    note_lane_works,
+    seconds_until_due,
+    set_paused,
+    try_sweep_lock,
+)
+from models.transitions import NewJob, claim_submissions, enqueue_jobs
+
+FLUX = "black-forest-labs-flux-1-schnell"
+SUBMIT = StageName.SUBMIT
+
+
+async def add_job(database, *, endpoint=FLUX):
+    job_id = new_id()
+    async with database.begin() as session:
+        await add_endpoints(session, [endpoint])
+        await enqueue_jobs(session, [NewJob(id=job_id, endpoint=endpoint, input={})])
+    return job_id
+
+
+async def close(database, *, seconds=None, reason="429"):
+    async with database.begin() as session:
+        return await close_lane(session, SUBMIT, FLUX, reason=reason, seconds=seconds)
+
+
+async def let_it_open(database):
+    """The time until which it is closed passes."""
+    async with database.begin() as session:
+        await session.execute(text("UPDATE lanes SET closed_until = now()"))
+
+
+async def pause(database, *, paused=True, stage=SUBMIT):
+    async with database.begin() as session:
+        await set_paused(session, stage, FLUX, paused=paused)
+
+
+async def claim(database):
+    async with database.begin() as session:
+        return await claim_submissions(
+            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=15.0
+        )
+
+
+async def due_in(database, *, stage=SUBMIT):
+    async with database.begin() as session:
+        return await seconds_until_due(session, stage, FLUX)
+
+
+async def list_lanes(database):
+    async with database.begin() as session:
+        return await find_lanes(session)
+
+
+async def test_a_closed_lane_gives_nothing_out_until_it_opens(database):
+    await add_job(database)
+    await close(database, seconds=30)
+
+    assert await claim(database) == []
+    await let_it_open(database)
+    assert len(await claim(database)) == 1
+
+
+async def test_the_time_that_the_upstream_names_is_kept(database):
+    assert await close(database, seconds=30) == pytest.approx(30, abs=0.01)
+
+
+async def test_closures_in_a_row_are_longer_each_time_up_to_a_minute(database):
+    closed = []
+    for _ in range(12):
+        closed.append(await close(database))
+        await let_it_open(database)
+
+    assert 0.5 * CLOSE_SECONDS <= closed[0] <= 1.5 * CLOSE_SECONDS
+    for turn, seconds in enumerate(closed[1:], start=1):
+        full = min(CLOSE_SECONDS * 2**turn, CLOSE_SECONDS_MOST)
+        assert 0.5 * full <= seconds <= full
+
+
+async def test_answers_of_one_batch_close_the_lane_once(database):
+    closed = [await close(database) for _ in range(50)]
+
+    assert closed == sorted(closed, reverse=True)  # the same moment, nearer each time
+    await let_it_open(database)
+    assert await close(database) <= 2 * CLOSE_SECONDS
+
+
+async def test_of_two_times_named_the_longer_counts(database):
+    await close(database, seconds=30)
+
+    assert await close(database, seconds=5) == pytest.approx(30, abs=1)
+    assert await close(database, seconds=60) == pytest.approx(60, abs=1)
+
+
+async def test_an_answer_forgets_earlier_closures(database):
+    for _ in range(6):
+        await close(database)
+        await let_it_open(database)
+
+    async with database.begin() as session:
+        await note_lane_works(session, SUBMIT, FLUX)
+
+    assert await close(database) <= 1.5 * CLOSE_SECONDS
+
+
+async def test_an_answer_does_not_open_a_lane_that_was_closed_meanwhile(database):
+    await add_job(database)
+    await close(database, seconds=30)
+
+    async with database.begin() as session:
+        await note_lane_works(session, SUBMIT, FLUX)
+
+    assert await claim(database) == []
+
+
+async def test_a_paused_lane_gives_nothing_out_until_it_is_resumed(database):
+    await add_job(database)
+    await pause(database)
+
+    held = await claim(database)
+    await pause(database, paused=False)
+
+    assert held == []
+    assert len(await claim(database)) == 1
+
+
+async def test_a_pause_outlives_closures_and_answers(database):
+    await pause(database)
+    await close(database, seconds=0.001)
+    async with database.begin() as session:
+        await note_lane_works(session, SUBMIT, FLUX)
+
+    [lane] = await list_lanes(database)
+    assert lane.paused
+
+
+async def test_pausing_one_stage_or_endpoint_holds_no_other(database):
+    await add_job(database)
+    await pause(database, stage=StageName.POLL)
+    async with database.begin() as session:
+        await set_paused(session, SUBMIT, "another", paused=True)
+
+    assert len(await claim(database)) == 1
+
+
+async def test_a_lane_is_due_when_its_first_row_is(database):
+    await add_job(database)
+    due = await due_in(database)
+    async with database.begin() as session:
+        await session.execute(text("UPDATE jobs SET next_at = now() + interval '20 s'"))
+
+    assert due == 0
+    assert await due_in(database) == pytest.approx(20, abs=1)
+
+
+async def test_an_empty_lane_is_never_due(database):
+    assert await due_in(database) is None
+
+
+async def test_a_closed_lane_is_not_due_before_it_opens_and_a_paused_one_never(database):
+    await add_job(database)
+
+    await close(database, seconds=30)
+    closed = await due_in(database)
+    await pause(database)
+    paused = await due_in(database)
+
+    assert closed == pytest.approx(30, abs=1)
+    assert paused is None
+
+
+async def test_every_stage_with_due_rows_is_found(database):
+    job_id = await add_job(database)
+    file = NewArtifact(
+        job_id=job_id,
+        position=0,
+        endpoint=FLUX,
+        field="output.image_url",
+        source_url="https://image.test/fox.png",
+        lives_seconds=60.0,
+    )
+    async with database.begin() as session:
+        await add_artifacts(session, [file])
+        await add_delivery(session, job_id=job_id, endpoint=FLUX, request={})
+        await wake_deliveries(session, ended=[job_id], hold_seconds=0)
+    second = await add_job(database)
+    async with database.begin() as session:
+        await session.execute(
+            text("UPDATE jobs SET state = 'in_queue', upstream_id = 'u' WHERE id = :id"),
+            {"id": second},
+        )
+
+    lanes = await list_lanes(database)
+
+    assert [(lane.stage, lane.endpoint, lane.due) for lane in lanes] == [
+        (stage, FLUX, True) for stage in sorted(StageName)
+    ]
+
+
+async def test_a_lane_with_nothing_due_and_nothing_in_its_way_is_not_shown(database):
+    await add_job(database)
+    await claim(database)
+
+    assert await list_lanes(database) == []
+
+
+async def test_what_holds_a_lane_up_is_shown_with_the_reason(database):
+    await add_job(database)
+    await close(database, seconds=30, reason="rate limited (429): slow down")
+
+    [lane] = await list_lanes(database)
+
+    assert lane.due
+    assert not lane.paused
+    assert lane.closed_seconds == pytest.approx(30, abs=1)
+    assert lane.closed_reason == "rate limited (429): slow down"
+
+
+async def test_a_reason_is_shown_no_longer_than_it_holds(database):
+    await add_job(database)
+    await close(database, seconds=30)
+    await let_it_open(database)
+
+    [lane] = await list_lanes(database)
+
+    assert (lane.due, lane.closed_seconds, lane.closed_reason) == (True, None, None)
+
+
+async def test_files_of_a_paused_archive_lane_wait(database):
+    job_id = await add_job(database)
+    file = NewArtifact(
+        job_id=job_id,
+        position=0,
+        endpoint=FLUX,
+        field="output",
+        source_url="https://image.test/fox.png",
+        lives_seconds=60.0,
+    )
+    async with database.begin() as session:
+        await add_artifacts(session, [file])
+    await pause(database, stage=StageName.ARCHIVE)
+
+    async with database.begin() as session:
+        claimed = await claim_artifacts(
+            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=15.0
+        )
+
+    assert claimed == []
+
+
+async def test_one_sweep_at_a_time_holds_the_lock_and_its_end_frees_it(database):
+    async with database.begin() as session:
+        first = await try_sweep_lock(session)
+        async with database.begin() as other:
+            second = await try_sweep_lock(other)
+    async with database.begin() as session:
+        third = await try_sweep_lock(session)
+
+    assert (first, second, third) == (True, False, True)

@@ -1,0 +1,489 @@
+"""The state machine, move by move: who may write what, and what becomes of the unknown."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from models.attempt import Answer, AttemptEnd, answer_attempts, settle_attempts
+from models.base import new_id
+from models.claims import claim_polls, extend_lease, hand_back
+from models.endpoint_stats import add_endpoints, note_hints
+from models.job import JobState, OnUnknown, Reason
+from models.job_queries import get_job, list_attempts
+from models.lane import StageName
+from models.transitions import (
+    NewJob,
+    accept,
+    ask_again,
+    cancel_jobs,
+    claim_submissions,
+    end,
+    enqueue_jobs,
+    follow_hints,
+    give_up_orphans,
+    lose_sight,
+    move_jobs,
+    resolve_unknown,
+    retry_submit,
+    snooze_submit,
+)
+
+FLUX = "black-forest-labs-flux-1-schnell"
+
+
+async def add_jobs(database, count=1, *, on_unknown=OnUnknown.AUTO):
+    jobs = [
+        NewJob(id=new_id(), endpoint=FLUX, input={"prompt": "a fox"}, on_unknown=on_unknown)
+        for _ in range(count)
+    ]
+    async with database.begin() as session:
+        await add_endpoints(session, [FLUX])
+        await enqueue_jobs(session, jobs)
+    return [job.id for job in jobs]
+
+
+async def claim(database, *, limit=10, lease_seconds=60.0):
+    async with database.begin() as session:
+        return await claim_submissions(
+            session, endpoint=FLUX, limit=limit, lease=new_id(), lease_seconds=lease_seconds
+        )
+
+
+async def claim_one(database, **options):
+    """A new job, and the claim of its first attempt."""
+    await add_jobs(database, **options)
+    [row] = await claim(database)
+    return row
+
+
+async def claim_poll(database):
+    async with database.begin() as session:
+        [row] = await claim_polls(
+            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=60
+        )
+    return row
+
+
+async def move(database, *moves):
+    async with database.begin() as session:
+        return await move_jobs(session, moves)
+
+
+async def answer(database, row, word, *, upstream_id=None):
+    end = AttemptEnd(job_id=row.id, lease=row.lease, answer=word, upstream_id=upstream_id)
+    async with database.begin() as session:
+        await answer_attempts(session, [end])
+
+
+async def hint(database, row, upstream_id="up-1"):
+    async with database.begin() as session:
+        await note_hints(session, job_ids=[row.id])
+        return await follow_hints(session, [(row.id, row.lease, upstream_id)])
+
+
+async def fly(database, **options):
+    """A job that the upstream has accepted, and that is due to be asked for."""
+    row = await claim_one(database, **options)
+    await move(database, accept(row.id, row.lease, upstream_id="up-1", due_in=0))
+    await answer(database, row, Answer.ACCEPTED, upstream_id="up-1")
+    return row
+
+
+async def cancel(database, job_id):
+    async with database.begin() as session:
+        return await cancel_jobs(session, job_ids=[job_id])
+
+
+async def sweep(database, *, max_attempts=3):
+    """Leases and waits run out, and the sweep finds it."""
+    async with database.begin() as session:
+        await session.execute(text("UPDATE jobs SET next_at = now() WHERE next_at > now()"))
+    async with database.begin() as session:
+        await give_up_orphans(session, wait_seconds=30)
+        return await resolve_unknown(session, max_attempts=max_attempts)
+
+
+async def find(database, job_id):
+    async with database.begin() as session:
+        return await get_job(session, job_id)
+
+
+async def ledger(database, job_id):
+    async with database.begin() as session:
+        return await list_attempts(session, job_id)
+
+
+async def test_the_same_id_twice_is_one_job_and_the_first_request_stands(database):
+    [job_id] = await add_jobs(database)
+    other = NewJob(id=job_id, endpoint="another", input={"prompt": "a crow"})
+
+    async with database.begin() as session:
+        added = await enqueue_jobs(session, [other, other])
+
+    job = await find(database, job_id)
+    assert added == set()
+    assert (job.endpoint, job.input) == (FLUX, {"prompt": "a fox"})
+
+
+async def test_workers_that_claim_at_once_share_the_jobs_without_overlap(database):
+    job_ids = await add_jobs(database, 60)
+
+    claims = await asyncio.gather(*(claim(database, limit=20) for _ in range(6)))
+
+    claimed = [row.id for rows in claims for row in rows]
+    assert len(claimed) == len(set(claimed))
+    assert set(claimed) <= set(job_ids)
+    assert len({row.lease for rows in claims for row in rows}) == sum(map(bool, claims))
+
+
+async def test_an_attempt_is_in_the_ledger_before_anything_is_sent(database):
+    row = await claim_one(database)
+
+    [attempt] = await ledger(database, row.id)
+    assert (attempt.lease, attempt.number, attempt.answer) == (row.lease, 1, None)
+
+
+@pytest.mark.parametrize("again", ["late", "twice", "foreign"])
+async def test_a_move_without_the_lease_writes_nothing(database, again):
+    row = await claim_one(database)
+    lease = new_id() if again == "foreign" else row.lease
+    if again == "late":
+        await sweep(database)
+    if again == "twice":
+        await move(database, lose_sight(row.id, row.lease, error="no reply", due_in=60))
+    before = await find(database, row.id)
+
+    moved = await move(database, end(row.id, lease, state=JobState.FAILED, error="late"))
+
+    after = await find(database, row.id)
+    assert moved == set()
+    assert (after.state, after.error) == (before.state, before.error)
+
+
+async def test_the_lease_of_an_earlier_attempt_does_not_end_a_later_one(database):
+    late = await claim_one(database, on_unknown=OnUnknown.RESUBMIT)
+    await sweep(database)
+    await sweep(database)
+    [current] = await claim(database)
+
+    moved = await move(database, end(late.id, late.lease, state=JobState.FAILED, error="late"))
+
+    job = await find(database, late.id)
+    assert moved == set()
+    assert (job.state, job.lease, job.attempt) == (JobState.SUBMITTING, current.lease, 2)
+
+
+async def test_of_a_batch_the_moves_that_hold_are_written_and_the_others_dropped(database):
+    await add_jobs(database, 3)
+    first, second, third = await claim(database)
+    await sweep(database)
+    async with database.begin() as session:
+        await session.execute(
+            text("UPDATE jobs SET state = 'submitting', lease = :lease WHERE id = :id"),
+            {"lease": second.lease, "id": second.id},
+        )
+
+    moved = await move(
+        database,
+        *(accept(row.id, row.lease, upstream_id="u", due_in=1) for row in (first, second, third)),
+    )
+
+    assert moved == {second.id}
+
+
+async def test_being_told_to_wait_uses_no_attempt_and_a_fault_uses_one(database):
+    row = await claim_one(database)
+    await move(database, snooze_submit(row.id, row.lease, error="429"))
+    snoozed = await find(database, row.id)
+    [row] = await claim(database)
+    await move(database, retry_submit(row.id, row.lease, error="500", due_in=0))
+    retried = await find(database, row.id)
+
+    assert (snoozed.state, snoozed.attempt) == (JobState.QUEUED, 0)
+    assert (retried.state, retried.attempt) == (JobState.QUEUED, 1)
+    assert len(await ledger(database, row.id)) == 2
+
+
+async def test_an_orphan_is_unknown_once_its_lease_has_run_out_and_not_before(database):
+    [held] = await add_jobs(database)
+    await claim(database, lease_seconds=60)
+    [orphan] = await add_jobs(database)
+    await claim(database, lease_seconds=-1)
+
+    async with database.begin() as session:
+        count = await give_up_orphans(session, wait_seconds=30)
+
+    assert count == 1
+    assert (await find(database, held)).state is JobState.SUBMITTING
+    assert (await find(database, orphan)).state is JobState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("on_unknown", "others_are_heard_of", "max_attempts", "state"),
+    [
+        (OnUnknown.FAIL, True, 3, JobState.FAILED),
+        (OnUnknown.RESUBMIT, False, 3, JobState.QUEUED),
+        (OnUnknown.RESUBMIT, False, 1, JobState.FAILED),
+        (OnUnknown.AUTO, False, 3, JobState.FAILED),
+        (OnUnknown.AUTO, True, 3, JobState.QUEUED),
+        (OnUnknown.AUTO, True, 1, JobState.FAILED),
+    ],
+)
+async def test_an_unknown_job_is_decided_by_its_policy(
+    database, on_unknown, others_are_heard_of, max_attempts, state
+):
+    row = await claim_one(database, on_unknown=on_unknown)
+    await move(database, lose_sight(row.id, row.lease, error="no reply", due_in=0))
+    if others_are_heard_of:
+        async with database.begin() as session:
+            await note_hints(session, job_ids=[row.id])
+
+    ended = await sweep(database, max_attempts=max_attempts)
+
+    job = await find(database, row.id)
+    assert job.state is state
+    assert ended == ([row.id] if state is JobState.FAILED else [])
+    assert job.reason is (Reason.OUTCOME_UNKNOWN if ended else None)
+
+
+async def test_silence_of_webhooks_from_before_the_attempt_tells_nothing(database):
+    [job_id] = await add_jobs(database)
+    async with database.begin() as session:
+        await note_hints(session, job_ids=[job_id])
+    [row] = await claim(database)
+    await move(database, lose_sight(row.id, row.lease, error="no reply", due_in=0))
+
+    assert await sweep(database) == [job_id]
+
+
+async def test_an_unknown_job_is_left_alone_until_its_wait_is_over(database):
+    row = await claim_one(database, on_unknown=OnUnknown.FAIL)
+    await move(database, lose_sight(row.id, row.lease, error="no reply", due_in=60))
+
+    async with database.begin() as session:
+        ended = await resolve_unknown(session, max_attempts=3)
+
+    assert ended == []
+
+
+@pytest.mark.parametrize("seen_as", ["submitting", "unknown", "queued again"])
+async def test_a_hint_of_the_current_attempt_puts_the_job_in_flight(database, seen_as):
+    row = await claim_one(database, on_unknown=OnUnknown.RESUBMIT)
+    if seen_as != "submitting":
+        await move(database, lose_sight(row.id, row.lease, error="no reply", due_in=0))
+    if seen_as == "queued again":
+        await sweep(database)
+
+    followed = await hint(database, row)
+
+    job = await find(database, row.id)
+    assert followed == [(row.id, FLUX)]
+    assert (job.state, job.upstream_id, job.lease) == (JobState.IN_QUEUE, "up-1", None)
+    assert await claim(database) == []  # it is not sent once more
+
+
+async def test_a_hint_of_an_earlier_attempt_changes_the_ledger_alone(database):
+    stale = await claim_one(database, on_unknown=OnUnknown.RESUBMIT)
+    await sweep(database)
+    await sweep(database)
+    [current] = await claim(database)
+
+    followed = await hint(database, stale, "up-stale")
+
+    job = await find(database, stale.id)
+    first, second = await ledger(database, stale.id)
+    assert followed == []
+    assert (job.state, job.lease, job.upstream_id) == (JobState.SUBMITTING, current.lease, None)
+    assert (first.upstream_id, second.upstream_id) == ("up-stale", None)
+
+
+@pytest.mark.parametrize("word", [Answer.BUSY, Answer.REFUSED, Answer.UNSENT])
+async def test_a_hint_of_an_attempt_that_was_never_taken_is_not_followed(database, word):
+    row = await claim_one(database)
+    await move(database, snooze_submit(row.id, row.lease, error="429"))
+    await answer(database, row, word)
+
+    assert await hint(database, row) == []
+    assert (await find(database, row.id)).state is JobState.QUEUED
+
+
+async def test_a_hint_of_a_job_that_has_ended_changes_nothing(database):
+    row = await fly(database)
+    poll = await claim_poll(database)
+    await move(database, end(poll.id, poll.lease, state=JobState.COMPLETED, output={"n": 1}))
+    ended = await find(database, row.id)
+
+    followed = await hint(database, row, "up-2")
+
+    job = await find(database, row.id)
+    assert followed == []
+    assert (job.state, job.finished_at, job.upstream_id) == (
+        JobState.COMPLETED,
+        ended.finished_at,
+        "up-1",
+    )
+
+
+async def test_a_hint_leaves_a_poll_that_is_on_its_way_alone(database):
+    row = await fly(database)
+    poll = await claim_poll(database)
+
+    assert await hint(database, row) == []
+    assert await move(
+        database, ask_again(poll.id, poll.lease, state=JobState.IN_PROGRESS, due_in=1)
+    ) == {row.id}
+
+
+async def test_the_upstream_may_put_a_job_back_into_its_queue(database):
+    await fly(database)
+    states = []
+    for state in (JobState.IN_PROGRESS, JobState.IN_QUEUE):
+        poll = await claim_poll(database)
+        await move(database, ask_again(poll.id, poll.lease, state=state, due_in=0))
+        states.append((await find(database, poll.id)).state)
+
+    assert states == [JobState.IN_PROGRESS, JobState.IN_QUEUE]
+    assert (await find(database, poll.id)).polls == 2
+
+
+async def test_a_result_is_written_once_with_all_its_facts_and_billed_in_the_ledger(database):
+    row = await fly(database)
+    poll = await claim_poll(database)
+    facts = {
+        "output": {"image_url": "https://x"},
+        "delay_ms": 2**31 - 1,
+        "execution_ms": 2041,
+        "worker_id": "w",
+        "cost_usd": "0.0025165824",
+    }
+
+    await move(database, end(poll.id, poll.lease, state=JobState.COMPLETED, **facts))
+    async with database.begin() as session:
+        await settle_attempts(session, job_ids=[row.id])
+    late = await move(database, end(poll.id, poll.lease, state=JobState.FAILED))
+
+    job = await find(database, row.id)
+    [attempt] = await ledger(database, row.id)
+    assert late == set()
+    assert (job.state, job.error, job.next_at, job.lease) == (JobState.COMPLETED, None, None, None)
+    assert {name: getattr(job, name) for name in facts if name != "cost_usd"} == {
+        name: value for name, value in facts.items() if name != "cost_usd"
+    }
+    assert str(job.cost_usd) == str(attempt.cost_usd) == facts["cost_usd"]
+
+
+async def test_a_queued_job_is_cancelled_at_once_and_never_claimed(database):
+    [job_id] = await add_jobs(database)
+
+    changed = await cancel(database, job_id)
+
+    job = await find(database, job_id)
+    assert changed == {job_id: (JobState.CANCELLED, FLUX)}
+    assert (job.state, job.reason) == (JobState.CANCELLED, Reason.CANCELLED)
+    assert await claim(database) == []
+
+
+async def test_a_job_in_flight_is_marked_and_due_now_and_its_poll_knows(database):
+    row = await fly(database)
+    async with database.begin() as session:
+        await session.execute(text("UPDATE jobs SET next_at = now() + interval '1 min'"))
+
+    changed = await cancel(database, row.id)
+
+    assert changed == {row.id: (JobState.IN_QUEUE, FLUX)}
+    assert (await claim_poll(database)).cancel
+
+
+async def test_a_cancel_during_the_submit_is_due_as_soon_as_the_upstream_accepts(database):
+    row = await claim_one(database)
+    await cancel(database, row.id)
+
+    await move(database, accept(row.id, row.lease, upstream_id="up-1", due_in=60))
+
+    assert (await claim_poll(database)).cancel
+
+
+async def test_a_cancelled_job_of_which_nothing_is_heard_ends_cancelled(database):
+    row = await claim_one(database, on_unknown=OnUnknown.RESUBMIT)
+    await cancel(database, row.id)
+    await sweep(database)
+
+    assert await sweep(database) == [row.id]
+    assert (await find(database, row.id)).state is JobState.CANCELLED
+
+
+@pytest.mark.parametrize("came", ["busy", "fault", "handed back"])
+@pytest.mark.xfail(
+    reason="a move back to QUEUED forgets that a cancel was asked for while the job was claimed"
+)
+async def test_a_job_that_was_cancelled_while_it_was_claimed_is_not_sent_again(database, came):
+    row = await claim_one(database)
+    await cancel(database, row.id)
+
+    if came == "busy":
+        await move(database, snooze_submit(row.id, row.lease, error="429"))
+    elif came == "fault":
+        await move(database, retry_submit(row.id, row.lease, error="500", due_in=0))
+    else:
+        async with database.begin() as session:
+            await hand_back(session, StageName.SUBMIT, lease=row.lease)
+
+    assert await claim(database) == []
+
+
+async def test_a_job_that_has_ended_is_not_cancelled(database):
+    row = await fly(database)
+    poll = await claim_poll(database)
+    await move(database, end(poll.id, poll.lease, state=JobState.COMPLETED))
+
+    assert await cancel(database, row.id) == {}
+    assert (await find(database, row.id)).cancel_requested_at is None
+
+
+async def test_a_submission_handed_back_is_due_again_and_used_no_attempt(database):
+    row = await claim_one(database)
+
+    async with database.begin() as session:
+        count = await hand_back(session, StageName.SUBMIT, lease=row.lease)
+
+    [attempt] = await ledger(database, row.id)
+    [again] = await claim(database)
+    assert (count, attempt.answer, again.attempt) == (1, Answer.UNSENT, 1)
+
+
+async def test_what_was_answered_is_not_handed_back(database):
+    await add_jobs(database, 2)
+    first, second = await claim(database)
+    await move(database, accept(first.id, first.lease, upstream_id="up-1", due_in=60))
+    await answer(database, first, Answer.ACCEPTED, upstream_id="up-1")
+
+    async with database.begin() as session:
+        count = await hand_back(session, StageName.SUBMIT, lease=first.lease)
+
+    assert count == 1
+    assert (await find(database, first.id)).state is JobState.IN_QUEUE
+    assert (await find(database, second.id)).state is JobState.QUEUED
+
+
+async def test_a_poll_handed_back_is_due_again(database):
+    await fly(database)
+    poll = await claim_poll(database)
+
+    async with database.begin() as session:
+        await hand_back(session, StageName.POLL, lease=poll.lease)
+
+    assert (await claim_poll(database)).id == poll.id
+
+
+async def test_a_heartbeat_extends_only_what_its_lease_still_holds(database):
+    [first, second] = [await claim_one(database), await claim_one(database)]
+    await move(database, lose_sight(second.id, second.lease, error="no reply", due_in=0))
+
+    async with database.begin() as session:
+        for row in (first, second):
+            await extend_lease(session, StageName.SUBMIT, lease=row.lease, seconds=600)
+
+    async with database.begin() as session:
+        due = await session.execute(text("SELECT id FROM jobs WHERE next_at < now() + '9 min'"))
+        assert [row.id for row in due] == [second.id]
