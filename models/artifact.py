@@ -170,12 +170,12 @@ async def settle_measured(
                   AND id IN (SELECT job_id FROM artifacts WHERE id = ANY(:ids))
                   AND NOT EXISTS (SELECT FROM artifacts WHERE job_id = jobs.id
                                   AND duration_seconds IS NULL)
-                RETURNING id, upstream_id, attempt, cost_usd
+                RETURNING id, upstream_id, cost_usd
             )
             UPDATE attempts SET cost_usd = priced.cost_usd
             FROM priced
-            WHERE attempts.job_id = priced.id AND attempts.number = priced.attempt
-              AND attempts.upstream_id IS NOT NULL AND attempts.cost_usd IS NULL
+            WHERE attempts.job_id = priced.id AND attempts.upstream_id = priced.upstream_id
+              AND attempts.cost_usd IS NULL
         """),
         {"ids": list(artifact_ids), "rate": usd_per_second},
     )

@@ -110,8 +110,8 @@ async def settle_attempts(session: AsyncSession, *, job_ids: Sequence[UUID]) -> 
             UPDATE attempts SET cost_usd = jobs.cost_usd
             FROM jobs
             WHERE jobs.id = ANY(:ids) AND jobs.cost_usd IS NOT NULL
-              AND attempts.job_id = jobs.id AND attempts.number = jobs.attempt
-              AND attempts.upstream_id IS NOT NULL AND attempts.cost_usd IS NULL
+              AND attempts.job_id = jobs.id AND attempts.upstream_id = jobs.upstream_id
+              AND attempts.cost_usd IS NULL
         """),
         {"ids": list(job_ids)},
     )

@@ -183,8 +183,18 @@ _HAND_BACK: dict[StageName, TextClause] = {
             WHERE jobs.lease = :lease AND jobs.state = 'submitting'
               AND attempts.job_id = jobs.id AND attempts.lease = :lease
               AND attempts.answer IS NULL
+        ), told AS (
+            UPDATE deliveries SET state = 'pending', next_at = now()
+            FROM jobs
+            WHERE jobs.lease = :lease AND jobs.state = 'submitting'
+              AND jobs.cancel_requested_at IS NOT NULL
+              AND deliveries.job_id = jobs.id AND deliveries.state = 'waiting'
         )
-        UPDATE jobs SET state = 'queued', lease = NULL, next_at = now(), attempt = attempt - 1
+        UPDATE jobs SET lease = NULL, attempt = attempt - 1,
+            state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
+            reason = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled' END,
+            next_at = CASE WHEN cancel_requested_at IS NULL THEN now() END,
+            finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END
         WHERE lease = :lease AND state = 'submitting'
     """),
     StageName.POLL: text("""
@@ -207,14 +217,14 @@ async def hand_back(session: AsyncSession, stage: StageName, *, lease: UUID) -> 
 
 
 async def extend_lease(
-    session: AsyncSession, stage: StageName, *, lease: UUID, seconds: float
+    session: AsyncSession, stage: StageName, *, ids: Sequence[UUID], lease: UUID, seconds: float
 ) -> None:
-    """A heartbeat: what is still held by the lease is held for `seconds` from now."""
+    """A heartbeat: those of the rows that the lease still holds are held for `seconds` from now."""
     table, _, where = _HELD_ROWS[stage].partition(" WHERE ")
     await session.execute(
         text(f"""
             UPDATE {table} SET next_at = now() + make_interval(secs => :seconds)
-            WHERE {where} AND lease = :lease
+            WHERE {where} AND id = ANY(:ids) AND lease = :lease
         """),  # noqa: S608 -- constants
-        {"lease": lease, "seconds": seconds},
+        {"ids": list(ids), "lease": lease, "seconds": seconds},
     )

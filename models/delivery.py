@@ -62,7 +62,7 @@ async def add_delivery(
 async def wake_deliveries(
     session: AsyncSession, *, ended: Collection[UUID], hold_seconds: float
 ) -> float | None:
-    """Make the deliveries of ended jobs due; returns seconds to the first, None if there is none.
+    """Make the deliveries of those jobs that ended due; seconds to the first, None without any.
 
     Those of jobs with files yet to be stored are held for `hold_seconds` at most, so that a
     result tells of files that are in our keeping; `hasten_deliveries` ends the wait.
@@ -74,6 +74,7 @@ async def wake_deliveries(
                              AND artifacts.state = 'pending')
                 THEN make_interval(secs => :hold) ELSE make_interval() END
             WHERE job_id = ANY(:ended) AND state = 'waiting'
+              AND EXISTS (SELECT FROM jobs WHERE jobs.id = job_id AND finished_at IS NOT NULL)
             RETURNING extract(epoch FROM next_at - now())
         """),
         {"ended": list(ended), "hold": hold_seconds},

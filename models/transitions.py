@@ -195,34 +195,51 @@ async def claim_submissions(
 
 
 async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
-    """Write what came of claimed jobs, and return the ids of those that still held their lease."""
+    """Write what came of claimed jobs, and return the ids of those that still held their lease.
+
+    A job that would go back to the queue, or out of sight, goes elsewhere if more is known of it:
+    an earlier attempt that the upstream was heard to have taken is followed, before another is paid
+    for; and one whose cancel was asked for while it was claimed is cancelled.
+    """
     if not moves:
         return set()
     rows = [
-        {**dataclasses.asdict(move), "sources": SOURCES[move.to], "ended": move.to in TERMINAL}
+        {
+            **dataclasses.asdict(move),
+            "sources": SOURCES[move.to],
+            "ended": move.to in TERMINAL,
+            "requeued": move.to is S.QUEUED,
+        }
         for move in moves
     ]
     moved = await session.scalars(
         text("""
             UPDATE jobs SET
-                state = move."to",
+                state = CASE WHEN heard.upstream_id IS NOT NULL THEN 'in_queue'
+                    WHEN move.requeued AND cancel_requested_at IS NOT NULL THEN 'cancelled'
+                    ELSE move."to" END,
                 lease = NULL,
-                next_at = CASE WHEN move.ended THEN NULL
-                    -- A cancel that was asked for while the claim ran is due at once.
+                next_at = CASE WHEN heard.upstream_id IS NOT NULL THEN now()
+                    WHEN move.ended OR move.requeued AND cancel_requested_at IS NOT NULL THEN NULL
+                    -- Asked for while the claim ran: due at once.
                     WHEN cancel_requested_at IS NOT NULL THEN now()
                     ELSE now() + make_interval(secs => move.due_in) END,
-                finished_at = CASE WHEN move.ended THEN now() END,
+                finished_at = CASE WHEN move.ended OR (move.requeued
+                    AND cancel_requested_at IS NOT NULL AND heard.upstream_id IS NULL)
+                    THEN now() END,
                 submitted_at = CASE WHEN move.upstream_id IS NOT NULL
-                    THEN coalesce(submitted_at, now()) ELSE submitted_at END,
+                    THEN coalesce(submitted_at, now())
+                    ELSE coalesce(submitted_at, heard.sent_at) END,
                 attempt = attempt + move.attempt_change,
                 polls = polls + CAST(move.polled AS int),
                 polled_at = CASE WHEN move.polled AND move.misses IS NULL THEN now()
                     ELSE polled_at END,
                 misses = coalesce(move.misses, 0),
-                reason = move.reason,
+                reason = CASE WHEN move.requeued AND cancel_requested_at IS NOT NULL
+                    AND heard.upstream_id IS NULL THEN 'cancelled' ELSE move.reason END,
                 error = CASE WHEN move."to" = 'completed' THEN NULL
                     ELSE coalesce(move.error, jobs.error) END,
-                upstream_id = coalesce(move.upstream_id, jobs.upstream_id),
+                upstream_id = coalesce(move.upstream_id, heard.upstream_id, jobs.upstream_id),
                 output = coalesce(move.output, jobs.output),
                 delay_ms = coalesce(move.delay_ms, jobs.delay_ms),
                 execution_ms = coalesce(move.execution_ms, jobs.execution_ms),
@@ -230,9 +247,15 @@ async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
                 cost_usd = coalesce(move.cost_usd, jobs.cost_usd)
             FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS move(
                 job_id uuid, lease uuid, sources text[], "to" text, ended boolean,
-                due_in float, attempt_change int, misses int, polled boolean,
+                requeued boolean, due_in float, attempt_change int, misses int, polled boolean,
                 reason text, error text, upstream_id text, output jsonb,
                 delay_ms int, execution_ms int, worker_id text, cost_usd numeric)
+            LEFT JOIN LATERAL (
+                SELECT upstream_id, sent_at FROM attempts
+                WHERE move."to" IN ('queued', 'unknown') AND attempts.job_id = move.job_id
+                  AND attempts.upstream_id IS NOT NULL
+                ORDER BY sent_at DESC LIMIT 1
+            ) AS heard ON true
             WHERE jobs.id = move.job_id AND jobs.lease = move.lease
               AND jobs.state = ANY(move.sources)
             RETURNING jobs.id
@@ -250,13 +273,14 @@ async def follow_hints(
     A hint is (job id, lease of the attempt, upstream id). It is not believed: the next poll asks.
     Where the reply to `/run` was lost, or said that it failed, it is how the job is found again,
     before it is sent once more; the submitting worker, if it lives, loses its lease, and with it
-    nothing, for it could say no more than the hint does. A hint of an attempt that the job is no
-    longer in changes the ledger alone.
+    nothing, for it could say no more than the hint does. A hint of an earlier attempt, while a
+    later one is on its way, changes the ledger alone; `move_jobs` finds it there.
     """
     followed = await session.execute(
         text("""
             WITH hint AS (
-                SELECT hint.*, attempts.number, attempts.sent_at
+                SELECT hint.job_id, hint.lease, attempts.number, attempts.sent_at,
+                    coalesce(attempts.upstream_id, hint.upstream_id) AS upstream_id
                 FROM unnest(CAST(:jobs AS uuid[]), CAST(:leases AS uuid[]), CAST(:ids AS text[]))
                     AS hint(job_id, lease, upstream_id)
                 JOIN attempts ON attempts.job_id = hint.job_id AND attempts.lease = hint.lease
@@ -275,10 +299,11 @@ async def follow_hints(
                 submitted_at = coalesce(jobs.submitted_at, hint.sent_at),
                 next_at = now()
             FROM hint
-            WHERE jobs.id = hint.job_id AND jobs.attempt = hint.number
-              AND (jobs.state IN ('queued', 'submitting', 'unknown')
+            WHERE jobs.id = hint.job_id
+              AND (jobs.state IN ('queued', 'unknown')
+                   OR (jobs.state = 'submitting' AND jobs.attempt = hint.number)
                    OR (jobs.state IN ('in_queue', 'in_progress') AND jobs.lease IS NULL
-                       AND jobs.next_at > now()))
+                       AND jobs.upstream_id = hint.upstream_id AND jobs.next_at > now()))
             RETURNING jobs.id, jobs.endpoint
         """),
         {
@@ -323,7 +348,7 @@ async def resolve_unknown(session: AsyncSession, *, max_attempts: int) -> Sequen
                     WHEN endpoint_stats.hinted_at > (
                         SELECT max(sent_at) FROM attempts WHERE job_id = jobs.id) THEN 'queued'
                     ELSE 'failed' END AS state
-                FROM jobs JOIN endpoint_stats USING (endpoint)
+                FROM jobs LEFT JOIN endpoint_stats USING (endpoint)
                 WHERE state = 'unknown' AND next_at <= now()
                 FOR UPDATE OF jobs SKIP LOCKED
             )

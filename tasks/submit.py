@@ -44,6 +44,8 @@ from workers.runtime import Runtime
 RETRY_SECONDS = 2.0  # after the first fault; twice as long after each more, with jitter
 HINT_SECONDS = 10.0  # over the longest that jobs take, for a webhook to come
 
+ENDED_OR_QUEUED = (*TERMINAL, JobState.QUEUED)
+
 log = structlog.get_logger()
 
 
@@ -90,7 +92,8 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
         ]
         moved = await move_jobs(session, moves)
         await answer_attempts(session, [_answer(done) for done in ends])
-        ended = {move.job_id for move in moves if move.to in TERMINAL} & moved
+        # One that goes back to the queue may have been cancelled on the way.
+        ended = {move.job_id for move in moves if move.to in ENDED_OR_QUEUED} & moved
         if ended and await wake_deliveries(session, ended=ended, hold_seconds=0) is not None:
             chain[StageName.NOTIFY] = 0.0
         # A lease that ran out while the reply was on its way: the reply is as good as a hint.

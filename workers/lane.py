@@ -135,7 +135,7 @@ class LaneRun(Generic[Row, End]):
             if self._runtime.stopping.is_set():
                 await self._hand_back()
                 return 0
-            heart = asyncio.create_task(self._beat())
+            heart = asyncio.create_task(self._beat([row.id for row in rows]))
             held.callback(heart.cancel)
             async for ends, answered in self._act(rows):
                 chain = await self._record(ends)
@@ -146,14 +146,18 @@ class LaneRun(Generic[Row, End]):
                     await self._ring(stage, seconds)
             return len(rows)
 
-    async def _beat(self) -> None:
+    async def _beat(self, ids: Sequence[UUID]) -> None:
         """Keep the lease while calls run; a beat that fails is a beat missed."""
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             try:
                 async with self._runtime.database.begin() as session:
                     await extend_lease(
-                        session, self._stage.name, lease=self._lease, seconds=LEASE_SECONDS
+                        session,
+                        self._stage.name,
+                        ids=ids,
+                        lease=self._lease,
+                        seconds=LEASE_SECONDS,
                     )
             except DatabaseUnavailable as error:
                 log.warning("heartbeat_missed", error=str(error))

@@ -8,12 +8,16 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 EMULATOR_KEY = "rpa_emulator"  # opens nothing but the emulator
+SCHEMES = {
+    "database_url": ("postgresql", "postgres", "postgresql+psycopg"),
+    "redis_url": ("redis", "rediss", "unix"),
+}
 SOCKET_PATH_BYTES = 100  # the kernel takes 107; the names within take some
 
 
@@ -83,6 +87,14 @@ class Settings(BaseSettings):
         "info", description="The least that is logged."
     )
     log_format: Literal["json", "console"] = Field("json", description="One line for each event.")
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _names_a_server(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        schemes = SCHEMES[str(info.field_name)]
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in schemes:
+            raise ValueError(f"a URL was wanted that begins with {' or '.join(schemes)} and ://")
+        return value
 
     @model_validator(mode="after")
     def _upstream_is_whole(self) -> Self:
@@ -158,6 +170,8 @@ class Settings(BaseSettings):
     def broker_dsn(self) -> str:
         """For kombu, which has other words for a socket."""
         parts = urlsplit(self.redis_dsn)
-        if parts.scheme == "unix":
-            return f"redis+socket://{parts.path}?virtual_host=0"
-        return self.redis_dsn
+        if parts.scheme != "unix":
+            return self.redis_dsn
+        database = parse_qs(parts.query).get("db", ["0"])[0]
+        login = parts.netloc if "@" in parts.netloc else ""
+        return f"redis+socket://{login}{parts.path}?virtual_host={database}"

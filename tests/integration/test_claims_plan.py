@@ -169,7 +169,8 @@ async def test_recent_submits_are_found_by_their_time(filled):
 @pytest.mark.parametrize("stage", [StageName.SUBMIT, StageName.POLL])
 async def test_a_heartbeat_does_not_scan_the_table(filled, stage):
     plan = await explain(
-        filled, lambda session: extend_lease(session, stage, lease=new_id(), seconds=15.0)
+        filled,
+        lambda session: extend_lease(session, stage, ids=[new_id()], lease=new_id(), seconds=15.0),
     )
 
     assert "Seq Scan on jobs" not in plan

@@ -250,7 +250,7 @@ class JobMachine(RuleBasedStateMachine):
                 text("""
                     SELECT count(*) FROM jobs
                     WHERE state IN ('in_queue', 'in_progress') AND NOT EXISTS (
-                        SELECT FROM attempts WHERE job_id = jobs.id AND number = jobs.attempt
+                        SELECT FROM attempts WHERE job_id = jobs.id
                           AND attempts.upstream_id = jobs.upstream_id)
                 """)
             )
@@ -267,7 +267,7 @@ class JobMachine(RuleBasedStateMachine):
                     SELECT count(*) FROM jobs
                     WHERE on_unknown = 'fail' AND 1 < (
                         SELECT count(*) FROM attempts WHERE job_id = jobs.id
-                          AND answer = 'accepted' AND number = jobs.attempt)
+                          AND answer = 'accepted')
                 """)
             )
 
