@@ -12,6 +12,7 @@ from uuid import UUID
 
 import typer
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -97,12 +98,7 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        said = [
-            f"PRESSROOM_{str(one['loc'][0]).upper()}: {one['msg']} (came {one['input']!r})"
-            if one["loc"]
-            else one["msg"].removeprefix("Value error, ")
-            for one in error.errors(include_url=False)
-        ]
+        said = [_say_setting(one) for one in error.errors(include_url=False)]
         fail("; ".join(said), code=USAGE)
 
 
@@ -124,6 +120,17 @@ def confirm(question: str, *, yes: bool) -> None:
         typer.confirm(question, abort=True, err=True)
     finally:
         signal.signal(signal.SIGINT, handler)
+
+
+def _say_setting(error: ErrorDetails) -> str:
+    """What is wrong with a setting; what came is shown unless it may hold a secret."""
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    name = str(error["loc"][0])
+    secret = "SecretStr" in str(Settings.model_fields[name].annotation)
+    came = "" if secret else f" (came {error['input']!r})"
+    return f"PRESSROOM_{name.upper()}: {message}{came}"
 
 
 def say_usd(value: Decimal | float | None) -> str:
