@@ -22,6 +22,9 @@ from workers.runtime import Runtime
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 5.0  # between lines where there is no terminal
 BAR_WIDTH = 44
+STILL_ENQUEUED = (
+    "its file is still being read in; if that was cut off, `campaign run FILE --resume ID` goes on"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,10 @@ def draw(progress: Progress, pace: Pace, held: Sequence[LaneView]) -> Group:
         ("  spent ", "dim"),
         say_usd(progress.spent_usd),
     )
-    return Group(bar, counts, *(Text(f"held: {say_lane(lane)}", style="yellow") for lane in held))
+    lines = [Text(f"held: {say_lane(lane)}", style="yellow") for lane in held]
+    if progress.total is None:
+        lines.append(Text(STILL_ENQUEUED, style="yellow"))
+    return Group(bar, counts, *lines)
 
 
 def say_line(progress: Progress, pace: Pace) -> str:
