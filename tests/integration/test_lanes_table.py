@@ -19,7 +19,7 @@ from models.lane import (
     set_paused,
     try_sweep_lock,
 )
-from models.transitions import NewJob, claim_submissions, enqueue_jobs
+from models.transitions import NewJob, cancel_jobs, claim_submissions, enqueue_jobs
 
 FLUX = "black-forest-labs-flux-1-schnell"
 SUBMIT = StageName.SUBMIT
@@ -196,7 +196,9 @@ async def test_every_stage_with_due_rows_is_found(database):
     async with database.begin() as session:
         await add_artifacts(session, [file])
         await add_delivery(session, job_id=job_id, endpoint=FLUX, request={})
+        await cancel_jobs(session, job_ids=[job_id])
         await wake_deliveries(session, ended=[job_id], hold_seconds=0)
+    await add_job(database)
     second = await add_job(database)
     async with database.begin() as session:
         await session.execute(
