@@ -20,6 +20,7 @@ from models.transitions import follow_hints
 from workers.runtime import Runtime
 
 COLLECT_SECONDS = 0.05
+RETRY_SECONDS = 1.0  # while Postgres is away
 BATCH = 500
 WAITING_MOST = 50_000  # more are dropped: a poll finds out anyway
 
@@ -58,10 +59,17 @@ class HintCollector:
             await asyncio.sleep(COLLECT_SECONDS)
             while len(batch) < BATCH and not self._waiting.empty():
                 batch.add(self._waiting.get_nowait())
-            try:
-                await self._follow(sorted(batch))
-            except DatabaseUnavailable as error:
-                log.warning("hints_dropped", hints=len(batch), error=str(error))
+            while not await self._try_follow(sorted(batch)):  # noqa: ASYNC110 -- Postgres tells nobody
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _try_follow(self, hints: list[Hint]) -> bool:
+        """Whether Postgres took them: they were answered with a 200, and will not come again."""
+        try:
+            await self._follow(hints)
+        except DatabaseUnavailable as error:
+            log.warning("hints_kept_waiting", hints=len(hints), error=str(error))
+            return False
+        return True
 
     async def _follow(self, hints: list[Hint]) -> None:
         async with self._runtime.database.begin() as session:

@@ -37,7 +37,7 @@ TTL_SECONDS = 24 * 3600.0  # a job, after it was accepted
 URL_LIFE_SECONDS = 7 * 24 * 3600.0  # a file, after its job is done
 
 # On ours.
-MISSES_ALLOWED = 3  # 404s in a row that may be a slip of the upstream
+MISSES_ALLOWED = 6  # 404s in a row, over two minutes, that may be a slip of the upstream
 AGAIN_SECONDS = 2.0  # after an answer that was none
 ARCHIVE_HOLD_SECONDS = 30.0  # word of a result waits so long at most for its files to be stored
 
@@ -157,11 +157,17 @@ def _judge(runtime: Runtime, done: Polled, durations: Sequence[float]) -> Verdic
             row.id,
             row.lease,
             state=row.state,
-            due_in=0.0 if isinstance(outcome, Busy) else AGAIN_SECONDS * random.uniform(0.5, 1.5),  # noqa: S311 -- jitter
+            due_in=0.0 if isinstance(outcome, Busy) else _wait_again(row, outcome),
             misses=row.misses + isinstance(outcome, Missing),
             error=outcome.error if isinstance(outcome, Fault) else None,
         )
     )
+
+
+def _wait_again(row: Poll, outcome: PollOutcome) -> float:
+    """Seconds after an answer that was none: longer with each 404 in a row, with jitter."""
+    doublings = row.misses if isinstance(outcome, Missing) else 0
+    return AGAIN_SECONDS * float(2**doublings) * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter
 
 
 def _judge_end(runtime: Runtime, row: Poll, ended: Ended) -> Verdict:

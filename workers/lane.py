@@ -32,7 +32,7 @@ from models.lane import StageName, seconds_until_due
 from workers.operator_settings import OWN
 from workers.runtime import Runtime, get_process
 
-RECORD_SECONDS = 20.0  # how long a write is tried again while Postgres is away
+RECORD_SECONDS = 60.0  # how long a write is tried again while Postgres is away
 LEASE_SECONDS = 15.0  # a dead worker's rows come due again after this
 HEARTBEAT_SECONDS = 5.0  # how often a live one extends the lease of calls that take long
 MARGIN_SECONDS = 10.0  # of a run over its longest call: for the claim
@@ -196,23 +196,31 @@ class LaneRun(Generic[Row, End]):
         return permits
 
     async def _give_back(self, *, answered: int = 0, unused: int = 0) -> None:
-        operation = self._stage.operation
-        if answered or unused:
+        if not answered and not unused:
+            return
+        try:
             await self._runtime.quota.give_back(
-                operation,
+                self._stage.operation,
                 self._endpoint,
                 lease=self._lease,
-                limit=await self._runtime.limit(self._endpoint, operation),
+                limit=await self._runtime.limit(self._endpoint, self._stage.operation),
                 answered=answered,
                 unused=unused,
             )
+        except (RedisError, DatabaseUnavailable) as error:
+            # They come free when their lease ends; the calls under way must not suffer for it.
+            log.warning("permits_not_given_back", error=str(error))
 
     async def _chain_own(self, *, full: bool) -> None:
         if full:
             await self._ring(self._stage.name, 0.0)
             return
-        async with self._runtime.database.begin() as session:
-            seconds = await seconds_until_due(session, self._stage.name, self._endpoint)
+        try:
+            async with self._runtime.database.begin() as session:
+                seconds = await seconds_until_due(session, self._stage.name, self._endpoint)
+        except DatabaseUnavailable as error:
+            log.warning("lane_not_chained", error=str(error))  # the sweep rings
+            return
         if seconds is not None:
             await self._ring(self._stage.name, seconds)
 

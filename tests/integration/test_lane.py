@@ -179,7 +179,10 @@ async def test_an_unknown_job_of_which_nothing_is_heard_is_decided_by_its_policy
     assert (await find_job(runtime, job_id)).state is state
 
 
-async def test_a_job_that_the_upstream_forgot_is_lost_and_not_failed(runtime, emulator):
+async def test_a_job_that_the_upstream_forgot_is_lost_and_not_failed(
+    runtime, emulator, monkeypatch
+):
+    monkeypatch.setattr("tasks.poll.MISSES_ALLOWED", 1)
     await fault(emulator, "lose_job", count=1)
     job_id = await add_job(runtime)
     await LaneRun(runtime, SUBMIT, FLUX).run()
