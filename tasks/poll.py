@@ -11,6 +11,7 @@ chain   itself, archive, notify
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from uuid import UUID
 
 import structlog
@@ -35,6 +36,8 @@ from workers.runtime import Runtime
 RETENTION_SECONDS = 30 * 60.0  # a result, after it is done
 TTL_SECONDS = 24 * 3600.0  # a job, after it was accepted
 URL_LIFE_SECONDS = 7 * 24 * 3600.0  # a file, after its job is done
+
+COST_PLACES = Decimal("1E-10")  # as many as the database keeps; it refuses absurd ones
 
 # On ours.
 MISSES_ALLOWED = 6  # 404s in a row, over two minutes, that may be a slip of the upstream
@@ -191,7 +194,7 @@ def _judge_end(runtime: Runtime, row: Poll, ended: Ended) -> Verdict:
         delay_ms=ended.delay_ms,
         execution_ms=ended.execution_ms,
         worker_id=ended.worker_id,
-        cost_usd=None if result.cost is None else str(result.cost),
+        cost_usd=None if result.cost is None else str(result.cost.quantize(COST_PLACES)),
         polled=True,
     )
     if state is not JobState.COMPLETED:
