@@ -9,7 +9,8 @@
     QUEUED -> REJECTED        it may not run (no longer)
 
 Postgres is the truth; a Celery message only says that there may be work. Every write to
-`jobs.state` is in `models/transitions.py`. Times are UTC.
+`jobs.state` is in `models/transitions.py`, but for the undoing of a claim (`models/claims.py`).
+Times are UTC.
 """
 
 import datetime as dt

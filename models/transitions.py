@@ -1,5 +1,7 @@
 """The state machine: every write to `jobs.state` is here, and each is guarded.
 
+But one: `claims.hand_back` undoes a claim of submissions, beside those of the other stages.
+
 A stage claims rows (`models/claims.py`), which gives them a lease. What came of each is a `Move`;
 `move_jobs` writes a batch of them in one statement. A move is dropped, and its id not returned,
 unless the row still holds the lease of the claim and stands in a state that the move may start
