@@ -8,6 +8,8 @@ here, by us or by aiohttp (which repeats idempotent methods only).
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -17,17 +19,44 @@ import httpx
 import orjson
 from httpx_aiohttp import AiohttpTransport
 
-from endpoints.outcomes import Busy, BusyCause, Fault, PollOutcome, SubmitOutcome, Unknown
-from endpoints.replies import read_poll, read_submit
+from endpoints.outcomes import (
+    Busy,
+    BusyCause,
+    Fault,
+    Pieces,
+    PollOutcome,
+    SubmitOutcome,
+    Unknown,
+)
+from endpoints.replies import read_pieces, read_poll, read_submit, read_workers
 
 CONNECT_SECONDS = 5.0
 SUBMIT_SECONDS = 30.0  # total, for one /run
 POLL_SECONDS = 15.0  # total, for one /status or /cancel
+# What the upstream takes, in bytes; ours are never larger.
+RUN_BODY_BYTES = 10_000_000
+RUNSYNC_BODY_BYTES = 20_000_000
+SHORTEST_WAIT_MS = 1_000  # of a /runsync
 KEEPALIVE_SECONDS = 10.0  # well under what servers allow: a POST into a closed one is an unknown
 # aiohttp's own pass through the transport where it knows no httpx word for them: a garbled reply.
-_FAILURES = (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError)
+READ_FAILURES = (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError)
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _TIMEOUT = httpx.Timeout(SUBMIT_SECONDS, connect=CONNECT_SECONDS, pool=None)
+WORKERS_SECONDS = 1.5
+SILENCE_SECONDS = 300.0  # of an answer that is read as it comes: a text may take long to begin
+_OPEN_TIMEOUT = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS, pool=None)
+
+
+class CallFailed(Exception):
+    """There was no answer.
+
+    Attributes:
+        never_sent: it is sure that nothing reached the upstream.
+    """
+
+    def __init__(self, error: str, *, never_sent: bool) -> None:
+        super().__init__(error)
+        self.never_sent = never_sent
 
 
 def open_http() -> httpx.AsyncClient:
@@ -66,24 +95,42 @@ class UpstreamClient:
         await self._http.aclose()
 
     async def submit(
-        self, endpoint: str, input_: dict[str, Any], *, webhook: str | None = None
+        self,
+        endpoint: str,
+        input_: dict[str, Any],
+        *,
+        webhook: str | None = None,
+        policy: dict[str, Any] | None = None,
+        s3_config: dict[str, Any] | None = None,
+        sync: bool = False,
     ) -> SubmitOutcome:
-        """POST /run.
+        """POST /run, or /runsync with the shortest wait, for its larger bodies.
 
         Args:
-            webhook: where the upstream is to say that the job has ended.
+            webhook: where the upstream is to say that the job has ended; left out where it would
+                make the body too large.
+            policy: ttl and executionTimeout in ms, lowPriority.
+            s3_config: where a worker is to put its files; holds a secret.
         """
         body: dict[str, Any] = {"input": input_}
+        if policy:
+            body["policy"] = policy
+        if s3_config:
+            body["s3Config"] = s3_config
+        content = orjson.dumps(body)
         if webhook:
-            body["webhook"] = webhook
+            with_hint = orjson.dumps({**body, "webhook": webhook})
+            most = RUNSYNC_BODY_BYTES if sync else RUN_BODY_BYTES
+            content = with_hint if len(with_hint) <= most else content
+        operation = f"runsync?wait={SHORTEST_WAIT_MS}" if sync else "run"
         try:
             async with asyncio.timeout(SUBMIT_SECONDS):
                 response = await self._http.post(
-                    f"{self._base_url}/{endpoint}/run",
-                    content=orjson.dumps(body),
+                    f"{self._base_url}/{endpoint}/{operation}",
+                    content=content,
                     headers=self._headers,
                 )
-        except _FAILURES as error:
+        except READ_FAILURES as error:
             if isinstance(error.__cause__, _NEVER_SENT):
                 return Busy(BusyCause.UNREACHABLE, _say(error))
             return Unknown(f"no reply to /run: {_say(error)}")
@@ -104,23 +151,68 @@ class UpstreamClient:
                 response = await self._http.get(
                     f"{self._base_url}/{endpoint}/health", headers=self._headers
                 )
-        except _FAILURES as error:
+        except READ_FAILURES as error:
             return f"{BusyCause.UNREACHABLE}: {_say(error)}"
         if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             return f"{BusyCause.KEY_REFUSED} (HTTP {response.status_code})"
         return None if response.is_success else f"HTTP {response.status_code}"
 
+    async def read_pieces(self, endpoint: str, upstream_id: str) -> Pieces | PollOutcome:
+        """GET /stream: the pieces of a job's output that came since they were last asked for."""
+        response = await self._request("GET", f"{endpoint}/stream/{quote(upstream_id, safe='')}")
+        return response if not isinstance(response, httpx.Response) else read_pieces(response)
+
+    async def count_workers(self, endpoint: str) -> dict[str, int] | None:
+        """GET /health: the endpoint's workers by what they do; None if it does not say."""
+        try:
+            async with asyncio.timeout(WORKERS_SECONDS):
+                response = await self._request("GET", f"{endpoint}/health")
+        except TimeoutError:
+            return None
+        return read_workers(response) if isinstance(response, httpx.Response) else None
+
+    @asynccontextmanager
+    async def open(
+        self, method: str, path: str, *, content: bytes | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """A call whose answer is read as it comes, by whoever waits for it.
+
+        Raises:
+            CallFailed: there was no answer. What breaks while it is read is raised as it is: one of
+                `READ_FAILURES`.
+        """
+        request = self._http.build_request(
+            method,
+            f"{self._base_url}/{path}",
+            content=content,
+            headers=self._headers,
+            timeout=_OPEN_TIMEOUT,
+        )
+        try:
+            response = await self._http.send(request, stream=True)
+        except READ_FAILURES as error:
+            raise CallFailed(
+                _say(error), never_sent=isinstance(error.__cause__, _NEVER_SENT)
+            ) from error
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
     async def _ask(self, method: str, path: str) -> PollOutcome:
+        response = await self._request(method, path)
+        return response if not isinstance(response, httpx.Response) else read_poll(response)
+
+    async def _request(self, method: str, path: str) -> httpx.Response | Busy | Fault:
         try:
             async with asyncio.timeout(POLL_SECONDS):
-                response = await self._http.request(
+                return await self._http.request(
                     method, f"{self._base_url}/{path}", headers=self._headers
                 )
-        except _FAILURES as error:
+        except READ_FAILURES as error:
             if isinstance(error.__cause__, _NEVER_SENT):
                 return Busy(BusyCause.UNREACHABLE, _say(error))
             return Fault(f"no answer: {_say(error)}")
-        return read_poll(response)
 
 
 def _say(error: BaseException) -> str:

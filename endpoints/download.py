@@ -14,6 +14,8 @@ import aiohttp
 import anyio
 import httpx
 
+from endpoints.guard import ForbiddenAddress
+
 DOWNLOAD_SECONDS = 300.0  # total, for one file: a server that drips holds nothing for ever
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0, pool=None)
 _CHUNK_BYTES = 256 * 1024
@@ -36,8 +38,9 @@ async def download(http: httpx.AsyncClient, url: str, path: Path) -> Downloaded:
     """Write what `url` (http, https or data) gives to `path`.
 
     Raises:
-        DownloadFailed: no connection, another status than 200, fewer bytes than promised, or not
-            all within `DOWNLOAD_SECONDS`. `path` may then hold a part of the file.
+        DownloadFailed: no connection, an address that is forbidden to `http`, another status than
+            200, fewer bytes than promised, or not all within `DOWNLOAD_SECONDS`. `path` may then
+            hold a part of the file.
     """
     digest = hashlib.sha256()
     size_bytes = 0
@@ -53,6 +56,8 @@ async def download(http: httpx.AsyncClient, url: str, path: Path) -> Downloaded:
                 await file.write(chunk)
     except TimeoutError as error:
         raise DownloadFailed(f"not complete after {DOWNLOAD_SECONDS:.0f} s") from error
+    except ForbiddenAddress as error:
+        raise DownloadFailed(str(error)) from error
     except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError) as error:
         raise DownloadFailed(f"{type(error).__name__}: {error}") from error
     if promised is not None and size_bytes != promised:

@@ -95,5 +95,13 @@ class Missing:
     """The upstream does not know the job (404): never did, or does no longer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """What of a job's output has come since it was last asked for."""
+
+    state: UpstreamState | None  # None: the reply did not say
+    outputs: tuple[Any, ...]
+
+
 SubmitOutcome = Accepted | Busy | Refused | Fault | Unknown
 PollOutcome = Running | Ended | Missing | Busy | Fault

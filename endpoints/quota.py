@@ -105,6 +105,30 @@ redis.call('EXPIRE', window, ARGV[1])
 """
 
 
+# As _TAKE counts, but nothing is changed.
+_USAGE = """
+local window, flight, counts = KEYS[1], KEYS[2], KEYS[3]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local flying, used = 0, 0
+for _, lease in ipairs(redis.call('ZRANGEBYSCORE', flight, now, '+inf')) do
+    flying = flying + (redis.call('HGET', counts, lease) or 0)
+end
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', window, now, '+inf')) do
+    used = used + tonumber(string.match(member, ':(%d+)$'))
+end
+return {used, flying}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How much of a limit is taken."""
+
+    in_window: int  # answered calls that still count, and those under way
+    at_once: int
+
+
 @dataclass(frozen=True, slots=True)
 class Permits:
     """Leave to make `count` calls; if none, when to ask again."""
@@ -127,6 +151,7 @@ class Quota:
         self._take = redis.register_script(_TAKE)
         self._give_back = redis.register_script(_GIVE_BACK)
         self._restore = redis.register_script(_RESTORE)
+        self._usage = redis.register_script(_USAGE)
 
     async def take(
         self,
@@ -177,6 +202,11 @@ class Quota:
                 KEPT_SECONDS,
             ],
         )
+
+    async def usage(self, operation: str, endpoint: str) -> Usage:
+        """How much is taken now."""
+        used, flying = await self._usage(keys=self._keys(operation, endpoint))
+        return Usage(int(used) + int(flying), int(flying))
 
     async def restore(
         self,

@@ -21,6 +21,7 @@ from endpoints.outcomes import (
     Ended,
     Fault,
     Missing,
+    Pieces,
     PollOutcome,
     Refused,
     Running,
@@ -99,6 +100,42 @@ def read_poll(response: httpx.Response) -> PollOutcome:
     )
 
 
+def read_pieces(response: httpx.Response) -> Pieces | PollOutcome:
+    """What an answer to `/stream` holds: an object with a list, a bare list, or JSON a line.
+
+    A reply that is none of these is read as one to `/status`.
+    """
+    body = _read_json(response)
+    if body is None and response.is_success:
+        lines = [line for line in response.content.splitlines() if line.strip()]
+        body = [_read_loose_json(line) for line in lines]
+        if not body or None in body:
+            return read_poll(response)
+    items = body.get("stream") if isinstance(body, dict) else body
+    if response.is_success and isinstance(items, list):
+        return Pieces(
+            _read_state(body),
+            tuple(
+                item["output"] if isinstance(item, dict) and "output" in item else item
+                for item in items
+            ),
+        )
+    return read_poll(response)
+
+
+def read_workers(response: httpx.Response) -> dict[str, int] | None:
+    """How many workers do what, of an answer to `/health`."""
+    body = _read_json(response)
+    workers = body.get("workers") if isinstance(body, dict) and response.is_success else None
+    if not isinstance(workers, dict):
+        return None
+    return {
+        str(name): count
+        for name, count in workers.items()
+        if isinstance(count, int) and not isinstance(count, bool)
+    }
+
+
 def read_retry_after(response: httpx.Response) -> float | None:
     """Seconds, if the header is there and holds a number above 0, and at most ten minutes.
 
@@ -135,7 +172,10 @@ def _read_json(response: httpx.Response) -> object:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
         return _read_loose_json(content)
-    if content.count(b"{") + content.count(b"[") > DEPTH_LIMIT and _depth(body) > DEPTH_LIMIT:
+    if (
+        content.count(b"{") + content.count(b"[") > DEPTH_LIMIT
+        and depth(body, most=DEPTH_LIMIT) > DEPTH_LIMIT
+    ):
         return None
     return _clean(body) if b"\\u0000" in content else body
 
@@ -149,7 +189,7 @@ def _read_loose_json(content: bytes) -> object:
         body = json.loads(content.decode("utf-8-sig", "replace"), parse_int=_read_int)
     except (ValueError, RecursionError):
         return None
-    return _clean(body) if _depth(body) <= DEPTH_LIMIT else None
+    return _clean(body) if depth(body, most=DEPTH_LIMIT) <= DEPTH_LIMIT else None
 
 
 def _read_int(digits: str) -> int | float:
@@ -158,15 +198,15 @@ def _read_int(digits: str) -> int | float:
     return int(digits) if abs(number) < 2.0**63 else number
 
 
-def _depth(value: object) -> int:
-    """How deep the lists and objects are nested."""
-    depth, level = 0, [value]
-    while level := [item for item in level if isinstance(item, dict | list)]:
-        depth += 1
+def depth(value: object, *, most: int) -> int:
+    """How deep the lists and objects are nested; of what is nested deeper than `most`, one more."""
+    found, level = 0, [value]
+    while found <= most and (level := [one for one in level if isinstance(one, dict | list)]):
+        found += 1
         level = [
             inner for item in level for inner in (item.values() if isinstance(item, dict) else item)
         ]
-    return depth
+    return found
 
 
 def _clean(value: Any) -> Any:  # noqa: ANN401 -- any JSON

@@ -1,20 +1,35 @@
-"""What the gateway answers over HTTP: its health, and the upstream's webhooks."""
+"""The gateway: one ASGI app, made of the ways in.
 
-import asyncio
-import hmac
+/v2/...                 the upstream's protocol        upstream_api/
+/api/v1/...             our own                        api/
+/files/, /thumbnails/   stored files, by signed links  files.py
+/hints/...              the upstream's webhooks        hints.py
+/healthz, /readyz       is it up, is all well          health.py
+"""
+
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
-from uuid import UUID
+from types import FrameType
 
 import uvicorn
-from fastapi import Body, FastAPI, HTTPException, Response
+from fastapi import FastAPI
 
-from gateway.hints import HintCollector, read_upstream_id
+from gateway import files, health, hints
+from gateway.api import add_api
+from gateway.errors import add_error_handlers
+from gateway.state import open_state
+from gateway.upstream_api import jobs, openai, stream
 from workers import telemetry
-from workers.app import make_app
-from workers.runtime import hint_token, open_runtime
 from workers.settings import Settings
+
+GRACE_SECONDS = 10  # that requests under way are given when the gateway stops
+BACKLOG = 2048
+DESCRIPTION = """
+A durable job queue for image, video, audio and text generation on hosted endpoints.
+
+`/v2/...` speaks the upstream's own protocol, so any client of it works with this base URL and a key
+made here. `/api/v1/...` is Pressroom's own. A key is sent as `Authorization: Bearer prk_...`.
+"""
 
 
 def make_gateway(settings: Settings) -> FastAPI:
@@ -22,45 +37,53 @@ def make_gateway(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_runtime(settings, make_app(settings), name="gateway") as runtime:
-            app.state.hints = HintCollector(runtime)
-            collecting = asyncio.create_task(app.state.hints.run())
+        async with open_state(settings) as state:
+            app.state.gateway = state
             yield
-            collecting.cancel()
 
-    gateway = FastAPI(title="Pressroom", lifespan=lifespan, docs_url=None, redoc_url=None)
-
-    @gateway.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @gateway.post("/hints/{job_id}/{lease}/{token}")
-    async def hint(
-        job_id: UUID,
-        lease: UUID,
-        token: str,
-        body: Annotated[Any, Body()] = None,  # noqa: ANN401 -- anybody's JSON
-    ) -> Response:
-        """A webhook of the upstream. It wants a 200, and would come again without."""
-        if not hmac.compare_digest(token.encode(), hint_token(settings, job_id, lease).encode()):
-            raise HTTPException(404)
-        upstream_id = read_upstream_id(body)
-        if upstream_id is None:
-            raise HTTPException(422, "the body names no job: a string `id` was wanted")
-        if not gateway.state.hints.add((job_id, lease, upstream_id)):
-            raise HTTPException(503)
-        return Response(status_code=200)
-
+    gateway = FastAPI(
+        title="Pressroom",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # its page would load scripts of other hosts
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    gateway.state.workers_known = {}
+    add_error_handlers(gateway)
+    for part in (jobs, stream, openai, files, hints, health):
+        gateway.include_router(part.routes)
+    add_api(gateway)
     return gateway
+
+
+class GatewayServer(uvicorn.Server):
+    """Lets those who wait for a job go when it is told to stop, so that it can."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if state := getattr(self._app.state, "gateway", None):
+            state.ends.stop()
+            state.events.stop()
 
 
 def run_gateway(settings: Settings) -> None:
     """Serve until a signal."""
     telemetry.set_up(settings)
-    uvicorn.run(
-        make_gateway(settings),
+    app = make_gateway(settings)
+    config = uvicorn.Config(
+        app,
         host=settings.gateway_host,
         port=settings.gateway_port,
         log_config=None,
         access_log=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
     )
+    GatewayServer(config, app).run()

@@ -8,16 +8,22 @@ They come in storms, so they are collected for a moment and written in one state
 """
 
 import asyncio
+import hmac
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
+import orjson
 import structlog
+from fastapi import APIRouter, Request, Response
 
+from gateway.bodies import read_body
+from gateway.errors import ApiError
 from models.endpoint_stats import note_hints
 from models.errors import DatabaseUnavailable
 from models.lane import StageName
 from models.transitions import follow_hints
-from workers.runtime import Runtime
+from workers.runtime import Runtime, hint_token
 
 COLLECT_SECONDS = 0.05
 RETRY_SECONDS = 1.0  # while Postgres is away
@@ -26,7 +32,11 @@ WAITING_MOST = 50_000  # more are dropped: a poll finds out anyway
 
 Hint = tuple[UUID, UUID, str]  # job, lease of the attempt, the upstream's id
 
+BODY_BYTES = 25_000_000  # of a webhook: a status reply with a result of the largest kind
+
 log = structlog.get_logger()
+
+routes = APIRouter()
 
 
 def read_upstream_id(body: Any) -> str | None:  # noqa: ANN401 -- anybody's JSON
@@ -35,6 +45,32 @@ def read_upstream_id(body: Any) -> str | None:  # noqa: ANN401 -- anybody's JSON
     if not isinstance(found, str) or not found.isascii() or not found.isprintable():
         return None  # a NUL, which Postgres refuses, would cost the whole batch
     return found if 0 < len(found) < 200 else None  # noqa: PLR2004 -- six times any seen
+
+
+@routes.post("/hints/{job_id}/{lease}/{token}", include_in_schema=False)
+async def hint(request: Request, job_id: str, lease: str, token: str) -> Response:
+    """A webhook of the upstream. It wants a 200, and would come again without."""
+    state = request.app.state.gateway
+    nothing = ApiError(HTTPStatus.NOT_FOUND, "there is no such hint")
+    try:
+        job, attempt = UUID(job_id), UUID(lease)
+    except ValueError:
+        raise nothing from None
+    wanted = hint_token(state.runtime.settings, job, attempt)
+    if not hmac.compare_digest(token.encode("utf-8", "replace"), wanted.encode()):
+        raise nothing
+    try:
+        body = orjson.loads(await read_body(request, most_bytes=BODY_BYTES))
+    except orjson.JSONDecodeError:
+        body = None
+    upstream_id = read_upstream_id(body)
+    if upstream_id is None:
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "the body names no job: a string `id` was wanted"
+        )
+    if not state.hints.add((job, attempt, upstream_id)):
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "too many hints wait to be followed")
+    return Response(status_code=HTTPStatus.OK)
 
 
 class HintCollector:

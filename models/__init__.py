@@ -4,7 +4,10 @@ Postgres is the queue and the record. Nothing here knows of Celery, Redis or the
 
     job        a request and where it is       transitions.py   every write to jobs.state
     attempt    one `/run` ever sent            claims.py        what a stage takes to work on
-    artifact   one file of a result            campaign.py      jobs followed as one
-    delivery   one message that a job ended    lane.py          where a stage is held up, and why
-    endpoint   what was learned of an endpoint setting.py       what operators change at run time
+    artifact   one file of a result            interventions.py cancel, retry, give up
+    delivery   one message that a job ended    campaign.py      jobs followed as one
+    endpoint   what was learned of an endpoint lane.py          where a stage is held up, and why
+    key        who may call the gateway        handle.py        a job that was handed in before
+    event      something came to a new state   result_cache.py  a result that is there already
+    setting    what operators change at run time
 """

@@ -187,10 +187,25 @@ async def list_artifacts(
     job_ids: Sequence[UUID] | None = None,
     campaign_id: UUID | None = None,
     state: ArtifactState | None = None,
+    owner: UUID | None = None,
+    before: UUID | None = None,
+    newest_first: bool = False,
     limit: int | None = None,
 ) -> Sequence[Artifact]:
-    """Newest first; of the given jobs or campaign in the order of jobs and files."""
+    """Newest first; of the given jobs or campaign in the order of jobs and files.
+
+    Args:
+        owner: the key whose jobs'; None: everybody's.
+        before: the last one that was seen, of a list that is newest first.
+        newest_first: also of given jobs or a campaign.
+    """
     statement = select(Artifact)
+    if owner is not None:
+        statement = statement.where(
+            text("job_id IN (SELECT id FROM jobs WHERE key_id = :owner)").bindparams(owner=owner)
+        )
+    if before is not None:
+        statement = statement.where(Artifact.id < before)
     if job_ids is not None:
         statement = statement.where(Artifact.job_id.in_(job_ids))
     if campaign_id is not None:
@@ -201,7 +216,7 @@ async def list_artifacts(
         )
     if state is not None:
         statement = statement.where(Artifact.state == state)
-    if job_ids is None and campaign_id is None:
+    if newest_first or (job_ids is None and campaign_id is None):
         statement = statement.order_by(Artifact.id.desc())
     else:
         statement = statement.order_by(Artifact.job_id, Artifact.position)

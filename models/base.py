@@ -25,14 +25,14 @@ def count_rows(result: Result[Any]) -> int:
     return cast("CursorResult[Any]", result).rowcount
 
 
-def word_column(words: type[enum.StrEnum]) -> Enum:
+def word_column(words: type[enum.StrEnum], *, name: str | None = None) -> Enum:
     """A text column that takes the values of `words` and, by a check constraint, no others."""
     return Enum(
         words,
         native_enum=False,
         length=32,
         create_constraint=True,
-        name=f"{words.__name__.lower()}_known",
+        name=name or f"{words.__name__.lower()}_known",
         values_callable=lambda members: [member.value for member in members],
     )
 

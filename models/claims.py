@@ -15,7 +15,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import count_rows
-from models.job import JobState
+from models.job import JobState, Reason, Route
 from models.lane import DUE_ROWS, StageName, due_rows
 
 
@@ -34,6 +34,8 @@ class Poll:
     polls: int
     misses: int
     cancel: bool
+    cancel_reason: Reason | None  # None of a cancel that somebody asked for
+    route: Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Notice:
     job_id: UUID
     request: dict[str, Any]
     tries: int
+    pending_seconds: float  # since it was first due, or replayed
 
 
 def _claim(stage: StageName, *, sets: str = "", returning: str) -> TextClause:
@@ -75,7 +78,7 @@ def _claim(stage: StageName, *, sets: str = "", returning: str) -> TextClause:
 CLAIM_POLLS = _claim(
     StageName.POLL,
     returning="""attempt, state, upstream_id, polls, misses,
-        cancel_requested_at IS NOT NULL AS cancel,
+        cancel_requested_at IS NOT NULL AS cancel, cancel_reason, route,
         extract(epoch FROM now() - submitted_at) AS age,
         extract(epoch FROM now() - coalesce(polled_at, submitted_at)) AS unseen""",
 )
@@ -84,9 +87,15 @@ CLAIM_ARTIFACTS = _claim(
     sets=", tries = tries + 1",
     returning="job_id, source_url, tries, extract(epoch FROM expires_at - now()) AS seconds_left",
 )
-CLAIM_DELIVERIES = _claim(
-    StageName.NOTIFY, sets=", tries = tries + 1", returning="job_id, request, tries"
-)
+CLAIM_DELIVERIES = {
+    stage: _claim(
+        stage,
+        sets=", tries = tries + 1",
+        returning="""job_id, request, tries,
+            extract(epoch FROM now() - coalesce(pending_at, now())) AS pending""",
+    )
+    for stage in (StageName.NOTIFY, StageName.WEBHOOK)
+}
 
 
 async def claim_polls(
@@ -111,6 +120,8 @@ async def claim_polls(
             polls=row.polls,
             misses=row.misses,
             cancel=row.cancel,
+            cancel_reason=Reason(row.cancel_reason) if row.cancel_reason else None,
+            route=Route(row.route),
         )
         for row in await session.execute(CLAIM_POLLS, values)
     ]
@@ -136,9 +147,15 @@ async def claim_artifacts(
 
 
 async def claim_deliveries(
-    session: AsyncSession, *, endpoint: str, limit: int, lease: UUID, lease_seconds: float
+    session: AsyncSession,
+    stage: StageName,
+    *,
+    endpoint: str,
+    limit: int,
+    lease: UUID,
+    lease_seconds: float,
 ) -> Sequence[Notice]:
-    """Take up to `limit` deliveries of jobs that have ended."""
+    """Take up to `limit` deliveries of jobs that have ended: of Celery's, or webhooks."""
     values = {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds}
     return [
         Notice(
@@ -148,8 +165,9 @@ async def claim_deliveries(
             job_id=row.job_id,
             request=row.request,
             tries=row.tries,
+            pending_seconds=float(row.pending),
         )
-        for row in await session.execute(CLAIM_DELIVERIES, values)
+        for row in await session.execute(CLAIM_DELIVERIES[stage], values)
     ]
 
 
@@ -184,15 +202,17 @@ _HAND_BACK: dict[StageName, TextClause] = {
               AND attempts.job_id = jobs.id AND attempts.lease = :lease
               AND attempts.answer IS NULL
         ), told AS (
-            UPDATE deliveries SET state = 'pending', next_at = now()
+            UPDATE deliveries SET state = 'pending', next_at = now(), pending_at = now()
             FROM jobs
             WHERE jobs.lease = :lease AND jobs.state = 'submitting'
               AND jobs.cancel_requested_at IS NOT NULL
               AND deliveries.job_id = jobs.id AND deliveries.state = 'waiting'
         )
         UPDATE jobs SET lease = NULL, attempt = attempt - 1,
-            state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
-            reason = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled' END,
+            state = CASE WHEN cancel_requested_at IS NULL THEN 'queued'
+                WHEN cancel_reason IS NULL THEN 'cancelled' ELSE 'timed_out' END,
+            reason = CASE WHEN cancel_requested_at IS NOT NULL
+                THEN coalesce(cancel_reason, 'cancelled') END,
             next_at = CASE WHEN cancel_requested_at IS NULL THEN now() END,
             finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END
         WHERE lease = :lease AND state = 'submitting'
@@ -206,7 +226,11 @@ _HAND_BACK: dict[StageName, TextClause] = {
             UPDATE {table} SET lease = NULL, next_at = now(), tries = tries - 1
             WHERE lease = :lease AND state = 'pending'
         """)  # noqa: S608 -- constants
-        for stage, table in ((StageName.ARCHIVE, "artifacts"), (StageName.NOTIFY, "deliveries"))
+        for stage, table in (
+            (StageName.ARCHIVE, "artifacts"),
+            (StageName.NOTIFY, "deliveries"),
+            (StageName.WEBHOOK, "deliveries"),
+        )
     },
 }
 

@@ -83,6 +83,6 @@ async def empty_tables(session: AsyncSession) -> None:
     await session.execute(
         text(
             "TRUNCATE attempts, artifacts, deliveries, jobs, campaigns, lanes, settings, "
-            "endpoint_stats"
+            "endpoint_stats, handles, events, api_keys"
         )
     )

@@ -61,7 +61,16 @@ class Reason(enum.StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"  # the reply to `/run` was lost, and nothing came after
     RESULT_EXPIRED = "result_expired"  # it ended longer ago than the upstream keeps results
     VANISHED = "vanished"  # the upstream no longer knows it, before any result was due to expire
-    TTL_PASSED = "ttl_passed"  # it waited longer than the upstream lets a job live
+    TTL_PASSED = "ttl_passed"  # it took longer than it, or any job, may live
+    RAN_TOO_LONG = "ran_too_long"  # it was being generated for longer than it asked for
+
+
+class Route(enum.StrEnum):
+    """By which of the upstream's operations a job is sent."""
+
+    RUN = "run"
+    RUNSYNC = "runsync"  # takes twice as large a body, and keeps a result for a minute
+    OPENAI = "openai"  # sent by the gateway, while its client waits
 
 
 class OnUnknown(enum.StrEnum):
@@ -115,6 +124,36 @@ class Job(Base):
             postgresql_where=text("state = 'unknown'"),
         ),
         Index(
+            "jobs_of_key",  # job_queries.list_jobs, for a key that sees its own alone
+            "key_id",
+            "id",
+            postgresql_where=text("key_id IS NOT NULL"),
+        ),
+        Index(
+            "jobs_open_of_key",  # job_queries.count_jobs_of, transitions.purge_jobs
+            "endpoint",
+            "key_id",
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+        Index(
+            "jobs_ended_of_key",  # job_queries.count_jobs_of
+            "endpoint",
+            "key_id",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+        Index(
+            "jobs_with_result",  # result_cache.find_results
+            "key_id",
+            "fingerprint",
+            postgresql_where=text("state = 'completed' AND fingerprint IS NOT NULL"),
+        ),
+        Index(
+            "jobs_with_deadline",  # transitions.expire_jobs
+            "deadline_at",
+            postgresql_where=text("deadline_at IS NOT NULL AND finished_at IS NULL"),
+        ),
+        Index(
             "jobs_of_campaign",  # campaign.count_jobs
             "campaign_id",
             "state",
@@ -141,6 +180,8 @@ class Job(Base):
     error: Mapped[str | None]  # the last thing that went wrong, in the upstream's words
 
     attempt: Mapped[int] = mapped_column(server_default="0")  # 1 during the first
+    attempts_before: Mapped[int] = mapped_column(server_default="0")  # the last retry asked for
+    retries: Mapped[int] = mapped_column(server_default="0")  # asked for, after it had ended
     on_unknown: Mapped[OnUnknown] = mapped_column(
         word_column(OnUnknown), server_default=OnUnknown.AUTO.value
     )
@@ -149,6 +190,19 @@ class Job(Base):
     # When it is due for its stage; while leased, when the lease runs out.
     next_at: Mapped[dt.datetime | None] = mapped_column(server_default=func.now())
     cancel_requested_at: Mapped[dt.datetime | None]
+    cancel_reason: Mapped[Reason | None] = mapped_column(
+        word_column(Reason, name="cancel_reason_known")
+    )  # None, once it was requested: somebody asked
+
+    # What came with the request beside its input.
+    key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))  # None: no gateway's
+    route: Mapped[Route] = mapped_column(word_column(Route), server_default=Route.RUN.value)
+    policy: Mapped[Json | None]  # as the upstream takes it
+    sealed: Mapped[bytes | None]  # its s3Config, encrypted: workers/secret.py
+    deadline_at: Mapped[dt.datetime | None]  # when it is given up
+    # Of endpoint and input, if its seed makes the result the same each time.
+    fingerprint: Mapped[str | None]
+    cached_from: Mapped[UUID | None]  # the job whose result this is
 
     polls: Mapped[int] = mapped_column(server_default="0")
     misses: Mapped[int] = mapped_column(server_default="0")  # 404s in a row
@@ -159,6 +213,9 @@ class Job(Base):
     output: Mapped[Any | None]
     delay_ms: Mapped[int | None]
     execution_ms: Mapped[int | None]
+    input_tokens: Mapped[int | None]
+    output_tokens: Mapped[int | None]
+    streamed: Mapped[int] = mapped_column(server_default="0")  # pieces of the output handed out
     worker_id: Mapped[str | None]  # the upstream's
 
     campaign_id: Mapped[UUID | None] = mapped_column(ForeignKey("campaigns.id"))

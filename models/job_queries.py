@@ -1,51 +1,170 @@
 """What is read of jobs, for people and for producers. Nothing here writes."""
 
+import datetime as dt
 import re
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import Select, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from models.attempt import Attempt
 from models.errors import NotFound
+from models.event import Event
 from models.job import Job, JobState
 
-Table = Literal["jobs", "campaigns", "artifacts"]
+Table = Literal["jobs", "campaigns", "artifacts", "api_keys"]
+
+T = TypeVar("T")
+
+HEALTH_SECONDS = 3600.0  # how far back ended jobs are counted
 
 
-async def get_job(session: AsyncSession, job_id: UUID) -> Job:
+async def get_job(session: AsyncSession, job_id: UUID, *, owner: UUID | None = None) -> Job:
     """
+    Args:
+        owner: the key whose job it must be; None: any.
+
     Raises:
-        NotFound: there is none with this id.
+        NotFound: there is none with this id, or it is another's.
     """
     job = await session.get(Job, job_id)
-    if job is None:
+    if job is None or (owner is not None and job.key_id != owner):
         raise NotFound("job", str(job_id))
     return job
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs; those that fit everything that is given."""
+
+    states: Sequence[JobState] | None = None
+    endpoint: str | None = None
+    campaign_id: UUID | None = None
+    job_ids: Sequence[UUID] | None = None
+    owner: UUID | None = None  # the key whose jobs
+    created_after: dt.datetime | None = None
+    created_before: dt.datetime | None = None
+
+
 async def list_jobs(
     session: AsyncSession,
+    wanted: JobFilter | None = None,
     *,
     limit: int | None,
-    state: JobState | None = None,
-    endpoint: str | None = None,
-    campaign_id: UUID | None = None,
-    job_ids: Sequence[UUID] | None = None,
+    before: UUID | None = None,
+    brief: bool = False,
 ) -> Sequence[Job]:
-    """Newest first; the filters given are all applied."""
-    statement = select(Job)
-    if state is not None:
-        statement = statement.where(Job.state == state)
-    if endpoint is not None:
-        statement = statement.where(Job.endpoint == endpoint)
-    if campaign_id is not None:
-        statement = statement.where(Job.campaign_id == campaign_id)
-    if job_ids is not None:
-        statement = statement.where(Job.id.in_(job_ids))
+    """Newest first.
+
+    Args:
+        before: the last one that was seen: the page after it.
+        brief: without input and output, which may be megabytes.
+    """
+    statement = _where(select(Job), wanted or JobFilter())
+    if before is not None:
+        statement = statement.where(Job.id < before)
+    if brief:
+        statement = statement.options(defer(Job.input), defer(Job.output), defer(Job.sealed))
     return (await session.scalars(statement.order_by(Job.id.desc()).limit(limit))).all()
+
+
+async def list_job_ids(
+    session: AsyncSession, wanted: JobFilter, *, limit: int, before: UUID | None = None
+) -> Sequence[UUID]:
+    """The same, of their ids alone."""
+    statement = _where(select(Job.id), wanted)
+    if before is not None:
+        statement = statement.where(Job.id < before)
+    return (await session.scalars(statement.order_by(Job.id.desc()).limit(limit))).all()
+
+
+async def count_filtered_jobs(session: AsyncSession, wanted: JobFilter) -> int:
+    subquery = _where(select(Job.id), wanted).subquery()
+    return int(await session.scalar(select(text("count(*)")).select_from(subquery)) or 0)
+
+
+def _where(statement: Select[T], wanted: JobFilter) -> Select[T]:
+    if wanted.states is not None:
+        statement = statement.where(Job.state.in_(wanted.states))
+    if wanted.endpoint is not None:
+        statement = statement.where(Job.endpoint == wanted.endpoint)
+    if wanted.campaign_id is not None:
+        statement = statement.where(Job.campaign_id == wanted.campaign_id)
+    if wanted.job_ids is not None:
+        statement = statement.where(Job.id.in_(wanted.job_ids))
+    if wanted.owner is not None:
+        statement = statement.where(Job.key_id == wanted.owner)
+    if wanted.created_after is not None:
+        statement = statement.where(Job.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        statement = statement.where(Job.created_at < wanted.created_before)
+    return statement
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """One that somebody waits for: that it has ended, and whether all its files are stored."""
+
+    id: UUID
+    settled: bool
+
+
+async def find_ended(session: AsyncSession, job_ids: Sequence[UUID]) -> list[EndedJob]:
+    """Which of those jobs have ended."""
+    rows = await session.execute(
+        text("""
+            SELECT id, NOT EXISTS (SELECT FROM artifacts WHERE artifacts.job_id = jobs.id
+                                   AND artifacts.state = 'pending') AS settled
+            FROM jobs WHERE id = ANY(:ids) AND finished_at IS NOT NULL
+        """),
+        {"ids": list(job_ids)},
+    )
+    return [EndedJob(row.id, row.settled) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """An endpoint's jobs, of one key or of everybody."""
+
+    in_queue: int
+    in_progress: int
+    completed: int  # of the last hour, as the rest
+    failed: int
+    retried: int
+
+
+async def count_jobs_of(session: AsyncSession, *, endpoint: str, owner: UUID | None) -> JobCounts:
+    """What waits and runs now, and what ended in the last hour."""
+    mine = "AND (CAST(:owner AS uuid) IS NULL OR key_id = :owner)"
+    row = (
+        await session.execute(
+            text(f"""
+                SELECT open.*, ended.* FROM (
+                    SELECT count(*) FILTER (WHERE state <> 'in_progress') AS in_queue,
+                        count(*) FILTER (WHERE state = 'in_progress') AS in_progress
+                    FROM jobs WHERE endpoint = :endpoint AND finished_at IS NULL {mine}
+                ) AS open CROSS JOIN (
+                    SELECT count(*) FILTER (WHERE state = 'completed') AS completed,
+                        count(*) FILTER (WHERE state NOT IN ('completed', 'cancelled')) AS failed,
+                        coalesce(sum(retries), 0) AS retried
+                    FROM jobs WHERE endpoint = :endpoint AND finished_at IS NOT NULL {mine}
+                      AND finished_at > now() - make_interval(secs => :seconds)
+                ) AS ended
+            """),  # noqa: S608 -- a constant
+            {"endpoint": endpoint, "owner": owner, "seconds": HEALTH_SECONDS},
+        )
+    ).one()
+    return JobCounts(
+        in_queue=row.in_queue,
+        in_progress=row.in_progress,
+        completed=row.completed,
+        failed=row.failed,
+        retried=int(row.retried),
+    )
 
 
 async def list_attempts(session: AsyncSession, job_id: UUID) -> Sequence[Attempt]:
@@ -53,6 +172,17 @@ async def list_attempts(session: AsyncSession, job_id: UUID) -> Sequence[Attempt
     return (
         await session.scalars(
             select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.sent_at)
+        )
+    ).all()
+
+
+async def list_timeline(session: AsyncSession, job_id: UUID) -> Sequence[Event]:
+    """What happened to the job and its files, in order, as far back as events are kept."""
+    return (
+        await session.scalars(
+            select(Event)
+            .where(Event.job_id == job_id)
+            .order_by(Event.at, Event.transaction, Event.number)
         )
     ).all()
 
@@ -66,7 +196,7 @@ async def find_ids(session: AsyncSession, table: Table, part: str) -> list[UUID]
     Raises:
         NotFound: there is none.
     """
-    noun = table.removesuffix("s")
+    noun = table.removesuffix("s").removeprefix("api_")
     try:
         whole = UUID(part)
     except ValueError:

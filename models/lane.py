@@ -24,6 +24,7 @@ class StageName(enum.StrEnum):
     POLL = "poll"
     ARCHIVE = "archive"
     NOTIFY = "notify"
+    WEBHOOK = "webhook"
 
 
 class Lane(Base):
@@ -42,7 +43,8 @@ DUE_ROWS = {
     StageName.SUBMIT: "jobs WHERE state = 'queued'",
     StageName.POLL: "jobs WHERE state IN ('in_queue', 'in_progress')",
     StageName.ARCHIVE: "artifacts WHERE state = 'pending'",
-    StageName.NOTIFY: "deliveries WHERE state = 'pending'",
+    StageName.NOTIFY: "deliveries WHERE kind = 'celery' AND state = 'pending'",
+    StageName.WEBHOOK: "deliveries WHERE kind = 'webhook' AND state = 'pending'",
 }
 
 
@@ -205,3 +207,91 @@ async def find_lanes(session: AsyncSession) -> Sequence[LaneView]:
         )
         for stage, endpoint, due, paused, seconds, reason in rows
     ]
+
+
+COUNTED_MOST = 10_000  # waiting rows of a lane: beyond it nobody needs to know how many
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """All of a lane: what waits in it, and what holds it up."""
+
+    stage: StageName
+    endpoint: str
+    waiting: int  # at most COUNTED_MOST
+    due_seconds: float | None  # until the first is due; negative: since when; None: none waits
+    paused: bool
+    closed_seconds: float | None
+    closed_reason: str | None
+    closures: int
+
+
+async def list_lane_states(
+    session: AsyncSession, *, stage: StageName | None = None, endpoint: str | None = None
+) -> Sequence[LaneState]:
+    """Of every lane in which something waits, or that something holds up; or of one alone."""
+    stages = [stage] if stage else list(StageName)
+    waiting = " UNION ALL ".join(
+        f"""SELECT '{name.value}' AS stage, endpoint_stats.endpoint, found.* FROM endpoint_stats
+            CROSS JOIN LATERAL (
+                SELECT count(*) AS waiting, min(next_at) AS next_at FROM (
+                    SELECT next_at FROM {DUE_ROWS[name]} AND endpoint = endpoint_stats.endpoint
+                    ORDER BY next_at LIMIT {COUNTED_MOST}) AS row
+            ) AS found
+            WHERE CAST(:endpoint AS text) IS NULL OR endpoint_stats.endpoint = :endpoint"""  # noqa: S608 -- constants of this module
+        for name in stages
+    )
+    rows = await session.execute(
+        text(f"""
+            SELECT coalesce(found.stage, lane.stage), coalesce(found.endpoint, lane.endpoint),
+                coalesce(waiting, 0), extract(epoch FROM next_at - now()),
+                coalesce(lane.paused, false),
+                CASE WHEN lane.closed_until > now()
+                    THEN extract(epoch FROM lane.closed_until - now()) END,
+                CASE WHEN lane.closed_until > now() THEN lane.closed_reason END,
+                coalesce(lane.closures, 0)
+            FROM ({waiting}) AS found
+            FULL JOIN (
+                SELECT * FROM lanes
+                WHERE (CAST(:stage AS text) IS NULL OR stage = :stage)
+                  AND (CAST(:endpoint AS text) IS NULL OR endpoint = :endpoint)
+            ) AS lane ON lane.stage = found.stage AND lane.endpoint = found.endpoint
+            WHERE waiting > 0 OR lane.paused OR lane.closed_until > now()
+                OR CAST(:endpoint AS text) IS NOT NULL
+            ORDER BY 2, 1
+        """),  # noqa: S608 -- built from constants of this module
+        {"stage": stage, "endpoint": endpoint},
+    )
+    return [
+        LaneState(
+            stage=StageName(found_stage),
+            endpoint=found_endpoint,
+            waiting=waiting_count,
+            due_seconds=None if due is None else float(due),
+            paused=paused,
+            closed_seconds=None if closed is None else float(closed),
+            closed_reason=reason,
+            closures=closures,
+        )
+        for (
+            found_stage,
+            found_endpoint,
+            waiting_count,
+            due,
+            paused,
+            closed,
+            reason,
+            closures,
+        ) in rows
+    ]
+
+
+async def reopen_lane(session: AsyncSession, stage: StageName, endpoint: str) -> None:
+    """Forget that it was closed: it is tried now."""
+    await session.execute(
+        text("""
+            UPDATE lanes SET closures = 0, closed_until = NULL, closed_reason = NULL
+            WHERE stage = :stage AND endpoint = :endpoint
+        """),
+        {"stage": stage, "endpoint": endpoint},
+    )

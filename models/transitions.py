@@ -1,6 +1,7 @@
 """The state machine: every write to `jobs.state` is here, and each is guarded.
 
-But one: `claims.hand_back` undoes a claim of submissions, beside those of the other stages.
+But two: `claims.hand_back` undoes a claim of submissions, beside those of the other stages, and
+`interventions.py` holds what people and deadlines do to jobs, whatever stage they are in.
 
 A stage claims rows (`models/claims.py`), which gives them a lease. What came of each is a `Move`;
 `move_jobs` writes a batch of them in one statement. A move is dropped, and its id not returned,
@@ -8,7 +9,7 @@ unless the row still holds the lease of the claim and stands in a state that the
 from. So a worker that was thought dead and comes back late changes nothing, whatever the job has
 become since; state alone would not fence it, for states come round again.
 
-What no lease covers (a cancel of a queued job, an orphan, a hint) is guarded by the state, and
+What no lease covers (an orphan, a hint) is guarded by the state, and
 starts only from states in which no live worker holds the row, or takes the lease away.
 """
 
@@ -23,14 +24,15 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import count_rows
-from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason
+from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason, Route
 from models.lane import StageName, due_rows
 
 S = JobState
 
 # From where a move to each state may start.
 SOURCES: dict[JobState, tuple[JobState, ...]] = {
-    S.QUEUED: (S.SUBMITTING, S.UNKNOWN),
+    # The last four only when somebody asks for it: `retry_jobs`.
+    S.QUEUED: (S.SUBMITTING, S.UNKNOWN, S.FAILED, S.TIMED_OUT, S.LOST, S.REJECTED),
     S.SUBMITTING: (S.QUEUED,),
     # By a hint from QUEUED, too: an attempt that was thought to have failed. The upstream requeues.
     S.IN_QUEUE: (S.QUEUED, S.SUBMITTING, S.UNKNOWN, S.IN_QUEUE, S.IN_PROGRESS),
@@ -39,7 +41,7 @@ SOURCES: dict[JobState, tuple[JobState, ...]] = {
     S.COMPLETED: (S.SUBMITTING, *IN_FLIGHT),
     S.FAILED: (S.SUBMITTING, S.UNKNOWN, *IN_FLIGHT),
     S.CANCELLED: (S.QUEUED, S.SUBMITTING, S.UNKNOWN, *IN_FLIGHT),
-    S.TIMED_OUT: IN_FLIGHT,
+    S.TIMED_OUT: (S.QUEUED, S.SUBMITTING, S.UNKNOWN, *IN_FLIGHT),
     S.LOST: IN_FLIGHT,
     S.REJECTED: (S.QUEUED,),
 }
@@ -55,6 +57,11 @@ class Submission:
     attempt: int
     input: dict[str, Any]
     on_unknown: OnUnknown
+    route: Route = Route.RUN
+    policy: dict[str, Any] | None = None
+    sealed: bytes | None = None
+    seconds_left: float | None = None  # until it is given up
+    attempts_before: int = 0  # a retry was asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +83,8 @@ class Move:
     execution_ms: int | None = None
     worker_id: str | None = None
     cost_usd: str | None = None  # a decimal number
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,17 +98,27 @@ class NewJob:
     estimate_usd: str | None = None  # a decimal number
     campaign_id: UUID | None = None
     position: int | None = None
+    key_id: UUID | None = None
+    route: Route = Route.RUN
+    policy: dict[str, Any] | None = None
+    sealed: str | None = None  # base64
+    live_seconds: float | None = None  # None: as long as the upstream lets it
+    fingerprint: str | None = None
 
 
 async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUID]:
     """Insert jobs as queued, and return the ids of those that were not there before."""
     added = await session.scalars(
         text("""
-            INSERT INTO jobs (id, endpoint, input, on_unknown, estimate_usd, campaign_id, position)
-            SELECT id, endpoint, input, on_unknown, estimate_usd, campaign_id, position
+            INSERT INTO jobs (id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
+                key_id, route, policy, sealed, deadline_at, fingerprint)
+            SELECT id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
+                key_id, route, nullif(policy, 'null'), decode(sealed, 'base64'),
+                now() + make_interval(secs => live_seconds), fingerprint
             FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS job(
                 id uuid, endpoint text, input jsonb, on_unknown text, estimate_usd numeric,
-                campaign_id uuid, position int)
+                campaign_id uuid, position int, key_id uuid, route text, policy jsonb, sealed text,
+                live_seconds float, fingerprint text)
             ON CONFLICT (id) DO NOTHING
             RETURNING id
         """),
@@ -166,12 +185,14 @@ CLAIM_SUBMISSIONS: TextClause = text(f"""
         UPDATE jobs SET state = 'submitting', lease = :lease, attempt = attempt + 1,
             next_at = now() + make_interval(secs => :lease_seconds)
         FROM due WHERE jobs.id = due.id
-        RETURNING jobs.id, jobs.attempt, jobs.input, jobs.on_unknown
+        RETURNING jobs.id, jobs.attempt, jobs.input, jobs.on_unknown, jobs.route, jobs.policy,
+            jobs.sealed, jobs.attempts_before,
+            extract(epoch FROM jobs.deadline_at - now()) AS seconds_left
     ), ledger AS (
         INSERT INTO attempts (job_id, lease, number, endpoint)
         SELECT id, :lease, attempt, :endpoint FROM claimed
     )
-    SELECT id, attempt, input, on_unknown FROM claimed ORDER BY id
+    SELECT * FROM claimed ORDER BY id
 """)  # noqa: S608 -- built from constants
 
 
@@ -191,6 +212,11 @@ async def claim_submissions(
             attempt=row.attempt,
             input=row.input,
             on_unknown=OnUnknown(row.on_unknown),
+            route=Route(row.route),
+            policy=row.policy,
+            sealed=row.sealed,
+            seconds_left=None if row.seconds_left is None else float(row.seconds_left),
+            attempts_before=row.attempts_before,
         )
         for row in rows
     ]
@@ -218,7 +244,8 @@ async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
         text("""
             UPDATE jobs SET
                 state = CASE WHEN heard.upstream_id IS NOT NULL THEN 'in_queue'
-                    WHEN move.requeued AND cancel_requested_at IS NOT NULL THEN 'cancelled'
+                    WHEN move.requeued AND cancel_requested_at IS NOT NULL
+                        THEN CASE WHEN cancel_reason IS NULL THEN 'cancelled' ELSE 'timed_out' END
                     ELSE move."to" END,
                 lease = NULL,
                 next_at = CASE WHEN heard.upstream_id IS NOT NULL THEN now()
@@ -238,7 +265,8 @@ async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
                     ELSE polled_at END,
                 misses = coalesce(move.misses, 0),
                 reason = CASE WHEN move.requeued AND cancel_requested_at IS NOT NULL
-                    AND heard.upstream_id IS NULL THEN 'cancelled' ELSE move.reason END,
+                    AND heard.upstream_id IS NULL THEN coalesce(cancel_reason, 'cancelled')
+                    ELSE move.reason END,
                 error = CASE WHEN move."to" = 'completed' THEN NULL
                     ELSE coalesce(move.error, jobs.error) END,
                 upstream_id = coalesce(move.upstream_id, heard.upstream_id, jobs.upstream_id),
@@ -246,16 +274,26 @@ async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
                 delay_ms = coalesce(move.delay_ms, jobs.delay_ms),
                 execution_ms = coalesce(move.execution_ms, jobs.execution_ms),
                 worker_id = coalesce(move.worker_id, jobs.worker_id),
-                cost_usd = coalesce(move.cost_usd, jobs.cost_usd)
+                cost_usd = coalesce(move.cost_usd, jobs.cost_usd),
+                input_tokens = coalesce(move.input_tokens, jobs.input_tokens),
+                output_tokens = coalesce(move.output_tokens, jobs.output_tokens),
+                -- The time that it may run begins when it is first seen to.
+                deadline_at = CASE
+                    WHEN move."to" = 'in_progress' AND jobs.state <> 'in_progress'
+                    THEN least(deadline_at, now() + make_interval(
+                        secs => CAST(jobs.policy ->> 'executionTimeout' AS float) / 1000))
+                    ELSE deadline_at END
             FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS move(
                 job_id uuid, lease uuid, sources text[], "to" text, ended boolean,
                 requeued boolean, due_in float, attempt_change int, misses int, polled boolean,
                 reason text, error text, upstream_id text, output jsonb,
-                delay_ms int, execution_ms int, worker_id text, cost_usd numeric)
+                delay_ms int, execution_ms int, worker_id text, cost_usd numeric,
+                input_tokens int, output_tokens int)
             LEFT JOIN LATERAL (
-                SELECT upstream_id, sent_at FROM attempts
+                SELECT attempts.upstream_id, sent_at
+                FROM attempts JOIN jobs AS job ON job.id = attempts.job_id
                 WHERE move."to" IN ('queued', 'unknown') AND attempts.job_id = move.job_id
-                  AND attempts.upstream_id IS NOT NULL
+                  AND attempts.upstream_id IS NOT NULL AND number > job.attempts_before
                 ORDER BY sent_at DESC LIMIT 1
             ) AS heard ON true
             WHERE jobs.id = move.job_id AND jobs.lease = move.lease
@@ -301,7 +339,7 @@ async def follow_hints(
                 submitted_at = coalesce(jobs.submitted_at, hint.sent_at),
                 next_at = now()
             FROM hint
-            WHERE jobs.id = hint.job_id
+            WHERE jobs.id = hint.job_id AND hint.number > jobs.attempts_before
               AND (jobs.state IN ('queued', 'unknown')
                    OR (jobs.state = 'submitting' AND jobs.attempt = hint.number)
                    OR (jobs.state IN ('in_queue', 'in_progress') AND jobs.lease IS NULL
@@ -344,8 +382,10 @@ async def resolve_unknown(session: AsyncSession, *, max_attempts: int) -> Sequen
         text("""
             WITH decided AS (
                 SELECT jobs.id, CASE
-                    WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
-                    WHEN attempt >= :max_attempts OR on_unknown = 'fail' THEN 'failed'
+                    WHEN cancel_requested_at IS NOT NULL AND cancel_reason IS NULL THEN 'cancelled'
+                    WHEN cancel_requested_at IS NOT NULL THEN 'timed_out'
+                    WHEN attempt - attempts_before >= :max_attempts OR on_unknown = 'fail'
+                        THEN 'failed'
                     WHEN on_unknown = 'resubmit' THEN 'queued'
                     WHEN endpoint_stats.hinted_at > (
                         SELECT max(sent_at) FROM attempts WHERE job_id = jobs.id) THEN 'queued'
@@ -367,27 +407,24 @@ async def resolve_unknown(session: AsyncSession, *, max_attempts: int) -> Sequen
     return [job_id for job_id, state in rows if state in TERMINAL]
 
 
-async def cancel_jobs(
-    session: AsyncSession, *, job_ids: Sequence[UUID]
-) -> dict[UUID, tuple[JobState, str]]:
-    """Cancel what is queued; mark what is further on, for the poll stage to cancel upstream.
+async def begin_direct_job(
+    session: AsyncSession, job: NewJob, *, lease: UUID, lease_seconds: float
+) -> None:
+    """Write down a job that this process sends itself, now, and its attempt, before it is sent.
 
-    Returns id to (state now, endpoint) of the jobs that this call changed: a job that had ended,
-    or does not exist, is not among them.
+    It is as a claimed one: if the process dies its outcome is unknown, and it is never sent again.
     """
-    rows = await session.execute(
+    await enqueue_jobs(session, [job])
+    await session.execute(
         text("""
-            UPDATE jobs SET
-                cancel_requested_at = now(),
-                state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END,
-                reason = CASE WHEN state = 'queued' THEN :reason ELSE reason END,
-                finished_at = CASE WHEN state = 'queued' THEN now() END,
-                next_at = CASE WHEN state = 'queued' THEN NULL
-                    WHEN state IN ('in_queue', 'in_progress') AND lease IS NULL THEN now()
-                    ELSE next_at END
-            WHERE id = ANY(:ids) AND finished_at IS NULL
-            RETURNING id, state, endpoint
+            WITH claimed AS (
+                UPDATE jobs SET state = 'submitting', lease = :lease, attempt = 1,
+                    on_unknown = 'fail', next_at = now() + make_interval(secs => :seconds)
+                WHERE id = :id AND state = 'queued'
+                RETURNING id, endpoint
+            )
+            INSERT INTO attempts (job_id, lease, number, endpoint)
+            SELECT id, :lease, 1, endpoint FROM claimed
         """),
-        {"ids": list(job_ids), "reason": Reason.CANCELLED},
+        {"id": job.id, "lease": lease, "seconds": lease_seconds},
     )
-    return {job_id: (JobState(state), endpoint) for job_id, state, endpoint in rows}

@@ -64,7 +64,7 @@ async def store_file(runtime: Runtime, row: Download, spool: Path) -> DownloadEn
         StoreError, OSError, TimeoutError: it could not be stored.
     """
     spool.parent.mkdir(parents=True, exist_ok=True)
-    fetched = await download(runtime.http, row.source_url, spool)
+    fetched = await download(runtime.guarded_http, row.source_url, spool)
     media, thumbnail = await asyncio.to_thread(_look, spool, fetched.media_type)
     key = file_key(fetched.sha256, media.extension)
     async with asyncio.timeout(STORE_SECONDS):
@@ -116,8 +116,8 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[DownloadEnd]) -
         rate = runtime.usd_per_result_second(endpoint)
         if rate is not None:
             await settle_measured(session, artifact_ids=written, usd_per_second=rate)
-        if await hasten_deliveries(session, artifact_ids=written):
-            chain[StageName.NOTIFY] = 0.0
+        hastened = await hasten_deliveries(session, artifact_ids=written)
+        chain |= dict.fromkeys(hastened, 0.0)
     retries = [end.retry_in for end in ends if end.retry_in is not None]
     if retries:
         chain[StageName.ARCHIVE] = min(retries)

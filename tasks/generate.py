@@ -12,7 +12,7 @@ from uuid import UUID
 from celery import Task, shared_task
 from celery.exceptions import Ignore
 
-from models.delivery import add_delivery, redeliver
+from models.delivery import DeliveryKind, NewDelivery, add_deliveries, redeliver
 from models.endpoint_stats import add_endpoints
 from models.errors import DatabaseUnavailable
 from models.job import OnUnknown
@@ -92,8 +92,16 @@ async def take_in(runtime: Runtime, request: Request, celery_request: dict[str, 
     async with runtime.database.begin() as session:
         await add_endpoints(session, [job.endpoint])
         if await enqueue_jobs(session, [job]):
-            await add_delivery(
-                session, job_id=job.id, endpoint=job.endpoint, request=celery_request
+            await add_deliveries(
+                session,
+                [
+                    NewDelivery(
+                        job_id=job.id,
+                        endpoint=job.endpoint,
+                        kind=DeliveryKind.CELERY,
+                        request=celery_request,
+                    )
+                ],
             )
         else:
             await redeliver(session, job_id=job.id)

@@ -5,6 +5,8 @@ is refused is kept; a request that was written down is kept even if the process 
 line, for the sweep rings where nobody rang.
 """
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +15,20 @@ from uuid import UUID
 
 import orjson
 
-from endpoints.catalogue import Basis, Catalogue, Estimate, estimate
+from endpoints.catalogue import Basis, Catalogue, Endpoint, Estimate, estimate
+from endpoints.client import RUN_BODY_BYTES, RUNSYNC_BODY_BYTES
+from endpoints.guard import ForbiddenAddress, Guard
 from models.base import new_id
 from models.endpoint_stats import add_endpoints
 from models.errors import PressroomError
-from models.job import OnUnknown
+from models.job import OnUnknown, Route
 from models.lane import StageName
 from models.transitions import NewJob, enqueue_jobs
 from workers.runtime import Runtime
+from workers.secret import Secret
 
 ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-BODY_BYTES = 10_000_000  # of a /run, by the upstream's limit
+DEPTH_LIMIT = 200  # of an input: what every reader on its way can read
 
 
 class InvalidRequest(PressroomError):
@@ -38,9 +43,17 @@ class InvalidRequest(PressroomError):
         return f"{self.endpoint}: " + "; ".join(self.problems)
 
 
+class TooLarge(InvalidRequest):
+    """A request of more bytes than the upstream takes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a producer asks for."""
+    """What a producer asks for.
+
+    Attributes:
+        sync: it may be as large as the upstream takes by /runsync.
+    """
 
     endpoint: str
     input: Mapping[str, Any]
@@ -48,6 +61,10 @@ class Request:
     on_unknown: OnUnknown | None = None  # None: as operators set it
     campaign_id: UUID | None = None
     position: int | None = None
+    key_id: UUID | None = None
+    policy: Mapping[str, Any] | None = None
+    s3_config: Mapping[str, Any] | None = None
+    sync: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +75,71 @@ class Checked:
     estimate: Estimate
 
 
-def check_request(catalogue: Catalogue, request: Request, *, on_unknown: OnUnknown) -> Checked:
+def check_request(
+    catalogue: Catalogue,
+    request: Request,
+    *,
+    on_unknown: OnUnknown,
+    secret: Secret | None = None,
+    guard: Guard | None = None,
+) -> Checked:
     """Hold a request against the catalogue. Of an endpoint not listed, only the form is checked.
+
+    Args:
+        secret: seals an s3Config; wanted where one may come.
+        guard: says which addresses of supplied files are refused; None: none are.
 
     Raises:
         InvalidRequest: with everything that is wrong, not the first thing alone.
     """
     name = request.endpoint
+    listed = find_endpoint(catalogue, name)
+    values = dict(request.input)
+    problems = [str(problem) for problem in listed.check(values)] if listed else []
+    if listed and guard:
+        problems += _find_forbidden_media(listed, values, guard)
+    size, nul = _measure(request, values, problems)
+    most = RUNSYNC_BODY_BYTES if request.sync else RUN_BODY_BYTES
+    if size > most:
+        raise TooLarge(
+            name, [*problems, f"the request has {size:,} bytes; at most {most:,} are taken"]
+        )
+    if nul:
+        problems.append("the input holds a NUL character, which is not text")
+    if problems:
+        raise InvalidRequest(name, problems)
+    cost = estimate(listed, values) if listed else Estimate(None, Basis.UNLISTED)
+    sealed = None
+    if request.s3_config:
+        assert secret is not None  # noqa: S101 -- who lets one in has what seals it
+        sealed = base64.b64encode(secret.seal(dict(request.s3_config))).decode()
+    ttl = (request.policy or {}).get("ttl")
+    return Checked(
+        NewJob(
+            id=request.id or new_id(),
+            endpoint=listed.id if listed else name,
+            input=values,
+            on_unknown=request.on_unknown or on_unknown,
+            estimate_usd=None if cost.usd is None else str(cost.usd),
+            campaign_id=request.campaign_id,
+            position=request.position,
+            key_id=request.key_id,
+            route=Route.RUNSYNC if size > RUN_BODY_BYTES else Route.RUN,
+            policy=dict(request.policy) if request.policy else None,
+            sealed=sealed,
+            live_seconds=None if ttl is None else ttl / 1000,
+            fingerprint=fingerprint(listed, name, values),
+        ),
+        cost,
+    )
+
+
+def find_endpoint(catalogue: Catalogue, name: str) -> Endpoint | None:
+    """The endpoint of that name; None if it is not listed, but may be somebody's own.
+
+    Raises:
+        InvalidRequest: it was withdrawn, or is no name of an endpoint.
+    """
     listed = catalogue.find(name)
     if retired := catalogue.retired(name):
         raise InvalidRequest(name, [retired])
@@ -76,31 +151,47 @@ def check_request(catalogue: Catalogue, request: Request, *, on_unknown: OnUnkno
                 + say_suggestions(catalogue, name)
             ],
         )
-    values = dict(request.input)
-    problems = [str(problem) for problem in listed.check(values)] if listed else []
+    return listed
+
+
+def _measure(request: Request, values: dict[str, Any], problems: list[str]) -> tuple[int, bool]:
+    """How many bytes the upstream will be sent, and whether a NUL is among them."""
+    body: dict[str, Any] = {"input": values}
+    if request.policy:
+        body["policy"] = dict(request.policy)
+    if request.s3_config:
+        body["s3Config"] = dict(request.s3_config)
     try:
-        body = orjson.dumps({"input": values})
+        written = orjson.dumps(body)
     except (TypeError, ValueError) as error:  # no JSON, or a lone surrogate in a text
-        raise InvalidRequest(name, [*problems, f"the input is no JSON: {error}"]) from error
-    if len(body) > BODY_BYTES:
-        problems.append(f"the request has {len(body):,} bytes; at most {BODY_BYTES:,} are taken")
-    if b"\\u0000" in body:
-        problems.append("the input holds a NUL character, which is not text")
-    if problems:
-        raise InvalidRequest(name, problems)
-    cost = estimate(listed, values) if listed else Estimate(None, Basis.UNLISTED)
-    return Checked(
-        NewJob(
-            id=request.id or new_id(),
-            endpoint=listed.id if listed else name,
-            input=values,
-            on_unknown=request.on_unknown or on_unknown,
-            estimate_usd=None if cost.usd is None else str(cost.usd),
-            campaign_id=request.campaign_id,
-            position=request.position,
-        ),
-        cost,
-    )
+        raise InvalidRequest(
+            request.endpoint, [*problems, f"the input is no JSON: {error}"]
+        ) from error
+    return len(written), b"\\u0000" in written
+
+
+def _find_forbidden_media(listed: Endpoint, values: dict[str, Any], guard: Guard) -> list[str]:
+    problems = []
+    for path, url in listed.supplied_urls(values):
+        try:
+            guard.check_literal(url)
+        except (ForbiddenAddress, ValueError) as error:
+            problems.append(f"{path}: {error}")
+    return problems
+
+
+def fingerprint(listed: Endpoint | None, name: str, values: dict[str, Any]) -> str | None:
+    """What two requests share that must give the same result; None if it is left to chance."""
+    seed = values.get("seed")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        return None
+    whole = listed.with_defaults(values) if listed else values
+    return hash_json([listed.id if listed else name, whole])
+
+
+def hash_json(value: Any) -> str:  # noqa: ANN401 -- any JSON
+    """The same for the same JSON, in whatever order its fields stand."""
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 async def enqueue(runtime: Runtime, jobs: Sequence[NewJob]) -> set[UUID]:

@@ -21,10 +21,10 @@ from redis.exceptions import RedisError
 
 from models.artifact import list_artifacts
 from models.claims import Notice, claim_deliveries
-from models.delivery import record_deliveries
+from models.delivery import DeliveryFailure, record_deliveries
 from models.errors import PressroomError
 from models.job import JobState
-from models.job_queries import list_jobs
+from models.job_queries import JobFilter, list_jobs
 from models.lane import StageName
 from tasks.results import describe_job
 from workers.lane import Chain, Stage, work_lane
@@ -80,16 +80,26 @@ async def claim(
 ) -> Sequence[Word]:
     async with runtime.database.begin() as session:
         notices = await claim_deliveries(
-            session, endpoint=endpoint, limit=limit, lease=lease, lease_seconds=lease_seconds
+            session,
+            StageName.NOTIFY,
+            endpoint=endpoint,
+            limit=limit,
+            lease=lease,
+            lease_seconds=lease_seconds,
         )
         job_ids = [notice.job_id for notice in notices]
-        jobs = {job.id: job for job in await list_jobs(session, limit=None, job_ids=job_ids)}
+        jobs = {
+            job.id: job for job in await list_jobs(session, JobFilter(job_ids=job_ids), limit=None)
+        }
         artifacts = await list_artifacts(session, job_ids=job_ids)
+    links = await runtime.links()
     return [
         Word(
             notice,
             describe_job(
-                jobs[notice.job_id], [file for file in artifacts if file.job_id == notice.job_id]
+                jobs[notice.job_id],
+                [file for file in artifacts if file.job_id == notice.job_id],
+                links,
             ),
         )
         for notice in notices
@@ -133,7 +143,10 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Told]) -> Chain
     for told in ends:
         if told.error is not None:
             wait = min(FIRST_RETRY_SECONDS * 2 ** min(told.notice.tries, 10), LONGEST_RETRY_SECONDS)
-            failed[told.notice.id] = (told.error, wait * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter
+            failed[told.notice.id] = DeliveryFailure(
+                error=told.error,
+                retry_in=wait * random.uniform(0.5, 1.5),  # noqa: S311 -- jitter
+            )
             log.warning(
                 "delivery_failed",
                 job=str(told.notice.job_id),
@@ -148,7 +161,8 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Told]) -> Chain
             ids=[told.notice.id for told in ends],
             failed=failed,
         )
-    return {StageName.NOTIFY: min(wait for _, wait in failed.values())} if failed else {}
+    waits = [one.retry_in for one in failed.values() if one.retry_in is not None]
+    return {StageName.NOTIFY: min(waits)} if waits else {}
 
 
 NOTIFY = Stage(

@@ -26,7 +26,7 @@ from models.attempt import settle_attempts
 from models.claims import Poll, claim_polls
 from models.delivery import wake_deliveries
 from models.endpoint_stats import add_durations, get_durations
-from models.job import TERMINAL, JobState, Reason
+from models.job import TERMINAL, JobState, Reason, Route
 from models.lane import StageName, close_lane, note_lane_works
 from models.transitions import Move, ask_again, end, move_jobs
 from workers.lane import Chain, Stage, work_lane
@@ -34,6 +34,8 @@ from workers.runtime import Runtime
 
 # On the upstream's clock.
 RETENTION_SECONDS = 30 * 60.0  # a result, after it is done
+SYNC_RETENTION_SECONDS = 60.0  # the same, of one that was sent by /runsync
+SYNC_AGAIN_SECONDS = 15.0  # so such a one is asked for at least so often
 TTL_SECONDS = 24 * 3600.0  # a job, after it was accepted
 URL_LIFE_SECONDS = 7 * 24 * 3600.0  # a file, after its job is done
 
@@ -96,11 +98,7 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Cha
         ended = [verdict.move.job_id for verdict in kept if verdict.move.to in TERMINAL]
         if ended:
             await settle_attempts(session, job_ids=ended)
-            notify_in = await wake_deliveries(
-                session, ended=ended, hold_seconds=ARCHIVE_HOLD_SECONDS
-            )
-            if notify_in is not None:
-                chain[StageName.NOTIFY] = notify_in
+            chain |= await wake_deliveries(session, ended=ended, hold_seconds=ARCHIVE_HOLD_SECONDS)
         took = [verdict.seconds for verdict in kept if verdict.seconds is not None]
         if took:
             await add_durations(
@@ -148,11 +146,16 @@ def _judge(runtime: Runtime, done: Polled, durations: Sequence[float]) -> Verdic
                 age_seconds=row.age_seconds,
                 typical_seconds=runtime.typical_seconds(row.endpoint),
             )
+            if row.route is Route.RUNSYNC:
+                wait = min(wait, runtime.real_seconds(SYNC_AGAIN_SECONDS))
         return Verdict(
             ask_again(row.id, row.lease, state=JobState(outcome.state.value), due_in=wait)
         )
     if isinstance(outcome, Ended):
         return _judge_end(runtime, row, outcome)
+    if isinstance(outcome, Missing) and row.cancel and row.misses:
+        state, reason = _stopped(row)
+        return Verdict(end(row.id, row.lease, state=state, reason=reason, polled=True))
     if isinstance(outcome, Missing) and row.misses >= MISSES_ALLOWED:
         return Verdict(_judge_missing(runtime, row))
     return Verdict(
@@ -173,14 +176,23 @@ def _wait_again(row: Poll, outcome: PollOutcome) -> float:
     return AGAIN_SECONDS * float(2**doublings) * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter
 
 
+def _stopped(row: Poll) -> tuple[JobState, Reason]:
+    """How a job ends that we told the upstream to stop."""
+    if row.cancel_reason is None:
+        return JobState.CANCELLED, Reason.CANCELLED
+    return JobState.TIMED_OUT, row.cancel_reason
+
+
 def _judge_end(runtime: Runtime, row: Poll, ended: Ended) -> Verdict:
     result = read_result(runtime.catalogue.find(row.endpoint), ended.output)
     state = JobState(ended.state.value)
     reason = {
         JobState.FAILED: Reason.UPSTREAM_FAILED,
         JobState.TIMED_OUT: Reason.UPSTREAM_TIMED_OUT,
-        JobState.CANCELLED: Reason.CANCELLED if row.cancel else Reason.UPSTREAM_CANCELLED,
+        JobState.CANCELLED: Reason.UPSTREAM_CANCELLED,
     }.get(state)
+    if state is JobState.CANCELLED and row.cancel:
+        state, reason = _stopped(row)
     error = ended.error
     if state is JobState.COMPLETED and (soft := _soft_error(ended.output, result)):
         state, reason, error = JobState.FAILED, Reason.UPSTREAM_FAILED, soft
@@ -195,6 +207,8 @@ def _judge_end(runtime: Runtime, row: Poll, ended: Ended) -> Verdict:
         execution_ms=ended.execution_ms,
         worker_id=ended.worker_id,
         cost_usd=None if result.cost is None else str(result.cost.quantize(COST_PLACES)),
+        input_tokens=result.input_tokens,
+        output_tokens=result.output_tokens,
         polled=True,
     )
     if state is not JobState.COMPLETED:
@@ -217,7 +231,9 @@ def _judge_missing(runtime: Runtime, row: Poll) -> Move:
     """A job that the upstream does not know: what became of it?"""
     if row.age_seconds > runtime.real_seconds(TTL_SECONDS):
         state, reason = JobState.TIMED_OUT, Reason.TTL_PASSED
-    elif row.unseen_seconds > runtime.real_seconds(RETENTION_SECONDS):
+    elif row.unseen_seconds > runtime.real_seconds(
+        SYNC_RETENTION_SECONDS if row.route is Route.RUNSYNC else RETENTION_SECONDS
+    ):
         state, reason = JobState.LOST, Reason.RESULT_EXPIRED
     else:
         state, reason = JobState.LOST, Reason.VANISHED

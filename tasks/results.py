@@ -5,7 +5,10 @@ from decimal import Decimal
 from typing import Any
 
 from models.artifact import Artifact
-from models.job import Job, JobState
+from models.attempt import Attempt
+from models.delivery import Delivery, DeliveryState
+from models.job import Job, JobState, Reason
+from workers.links import Links
 
 # Outwards a job's state is one of the upstream's own words.
 UPSTREAM_WORDS = {
@@ -16,18 +19,32 @@ UPSTREAM_WORDS = {
     JobState.REJECTED: "FAILED",
 }
 
+REASONS: dict[Reason | None, str] = {
+    Reason.CANCELLED: "the job was cancelled",
+    Reason.UPSTREAM_CANCELLED: "the upstream cancelled the job",
+    Reason.UPSTREAM_TIMED_OUT: "the upstream says that the job took too long",
+    Reason.TTL_PASSED: "the job took longer than its time to live (policy.ttl)",
+    Reason.RAN_TOO_LONG: "the job ran for longer than policy.executionTimeout",
+    Reason.OUTCOME_UNKNOWN: "the reply to /run was lost, and nothing was heard of the job after",
+}
 
-def describe_job(job: Job, artifacts: Sequence[Artifact]) -> dict[str, Any]:
-    """The job as JSON: times in ISO 8601, money as numbers of US dollars."""
-    return {
+
+def describe_job(
+    job: Job, artifacts: Sequence[Artifact], links: Links, *, brief: bool = False
+) -> dict[str, Any]:
+    """The job as JSON: times in ISO 8601, money as numbers of US dollars.
+
+    Args:
+        links: of its files; they take the place of the upstream's in the output.
+        brief: without input, output and files.
+    """
+    described: dict[str, Any] = {
         "id": str(job.id),
         "endpoint": job.endpoint,
-        "status": UPSTREAM_WORDS.get(job.state, job.state.upper()),
+        "status": say_status(job.state),
         "state": job.state,
         "reason": job.reason,
         "error": job.error,
-        "input": job.input,
-        "output": job.output,
         "attempt": job.attempt,
         "upstream_id": job.upstream_id,
         "estimate_usd": _number(job.estimate_usd),
@@ -35,16 +52,51 @@ def describe_job(job: Job, artifacts: Sequence[Artifact]) -> dict[str, Any]:
         "delay_ms": job.delay_ms,
         "execution_ms": job.execution_ms,
         "polls": job.polls,
+        "input_tokens": job.input_tokens,
+        "output_tokens": job.output_tokens,
+        "cached_from": str(job.cached_from) if job.cached_from else None,
         "campaign_id": str(job.campaign_id) if job.campaign_id else None,
         "created_at": job.created_at.isoformat(),
         "submitted_at": job.submitted_at.isoformat() if job.submitted_at else None,
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
         "next_at": job.next_at.isoformat() if job.next_at else None,
-        "artifacts": [describe_artifact(artifact) for artifact in artifacts],
     }
+    if not brief:
+        described |= {
+            "input": job.input,
+            "output": links.rewrite(job.output, artifacts),
+            "artifacts": [describe_artifact(artifact, links) for artifact in artifacts],
+        }
+    return described
 
 
-def describe_artifact(artifact: Artifact) -> dict[str, Any]:
+def describe_job_upstream(job: Job, artifacts: Sequence[Artifact], links: Links) -> dict[str, Any]:
+    """The job as the upstream's `/status` would show it: what is not known yet is left out."""
+    reply: dict[str, Any] = {"id": str(job.id), "status": say_status(job.state)}
+    if job.delay_ms is not None:
+        reply["delayTime"] = job.delay_ms
+    if job.execution_ms is not None:
+        reply["executionTime"] = job.execution_ms
+    if job.worker_id is not None:
+        reply["workerId"] = job.worker_id
+    if job.state is JobState.COMPLETED and job.output is not None:
+        reply["output"] = links.rewrite(job.output, artifacts)
+    if reply["status"] not in {"IN_QUEUE", "IN_PROGRESS", "COMPLETED"}:
+        reply["error"] = say_error(job)
+    return reply
+
+
+def say_status(state: JobState) -> str:
+    """The upstream's own word for a state."""
+    return UPSTREAM_WORDS.get(state, state.upper())
+
+
+def say_error(job: Job) -> str:
+    """Why a job has no result: the upstream's words where there are any, else ours."""
+    return job.error or REASONS.get(job.reason, "") or str(job.reason)
+
+
+def describe_artifact(artifact: Artifact, links: Links) -> dict[str, Any]:
     """The file as JSON; what is not known yet is null."""
     return {
         "id": str(artifact.id),
@@ -52,6 +104,8 @@ def describe_artifact(artifact: Artifact) -> dict[str, Any]:
         "endpoint": artifact.endpoint,
         "state": artifact.state,
         "field": artifact.field,
+        "url": links.link(artifact),
+        "thumbnail_url": links.thumbnail(artifact),
         # A data URL is the file itself, and may be megabytes of it.
         "source_url": artifact.source_url if len(artifact.source_url) < 2048 else "data:...",  # noqa: PLR2004 -- longer than any address
         "expires_at": artifact.expires_at.isoformat(),
@@ -65,6 +119,39 @@ def describe_artifact(artifact: Artifact) -> dict[str, Any]:
         "duration_seconds": artifact.duration_seconds,
         "store_key": artifact.store_key,
         "thumbnail_key": artifact.thumbnail_key,
+    }
+
+
+def describe_attempt(attempt: Attempt) -> dict[str, Any]:
+    """One call that was sent for a job, as JSON."""
+    return {
+        "number": attempt.number,
+        "sent_at": attempt.sent_at.isoformat(),
+        "answered_at": attempt.answered_at.isoformat() if attempt.answered_at else None,
+        "answer": attempt.answer,
+        "http_status": attempt.http_status,
+        "upstream_id": attempt.upstream_id,
+        "error": attempt.error,
+        "cost_usd": _number(attempt.cost_usd),
+    }
+
+
+def describe_delivery(delivery: Delivery) -> dict[str, Any]:
+    """Word of a job's end, sent or to be sent, as JSON."""
+    return {
+        "id": str(delivery.id),
+        "webhook_id": f"msg_{delivery.id.hex}",
+        "job_id": str(delivery.job_id),
+        "kind": delivery.kind,
+        "url": delivery.request.get("url"),
+        "state": delivery.state,
+        "tries": delivery.tries,
+        "http_status": delivery.http_status,
+        "error": delivery.error,
+        "next_at": delivery.next_at.isoformat()
+        if delivery.state is DeliveryState.PENDING
+        else None,
+        "delivered_at": delivery.delivered_at.isoformat() if delivery.delivered_at else None,
     }
 
 

@@ -12,6 +12,7 @@ chain   poll
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -24,7 +25,7 @@ from endpoints.outcomes import Accepted, Busy, Fault, Refused, SubmitOutcome
 from models.attempt import Answer, AttemptEnd, answer_attempts
 from models.delivery import wake_deliveries
 from models.endpoint_stats import get_durations
-from models.job import TERMINAL, JobState, Reason
+from models.job import TERMINAL, JobState, Reason, Route
 from models.lane import StageName, close_lane, note_lane_works
 from models.transitions import (
     Move,
@@ -40,8 +41,11 @@ from models.transitions import (
 )
 from workers.lane import Chain, Stage, work_lane
 from workers.runtime import Runtime
+from workers.secret import SealBroken
 
 RETRY_SECONDS = 2.0  # after the first fault; twice as long after each more, with jitter
+TTL_MS = (10_000, 604_800_000)  # the least and the most that the upstream takes
+UNSEALED = 0  # in place of an HTTP status: nothing was sent
 HINT_SECONDS = 10.0  # over the longest that jobs take, for a webhook to come
 
 ENDED_OR_QUEUED = (*TERMINAL, JobState.QUEUED)
@@ -65,10 +69,34 @@ async def claim(
 
 
 async def act(runtime: Runtime, row: Submission) -> Submitted:
+    try:
+        s3_config = runtime.secret.open(row.sealed) if row.sealed else None
+    except SealBroken as error:
+        return Submitted(row, Refused(str(error), UNSEALED))
     outcome = await runtime.upstream.submit(
-        row.endpoint, row.input, webhook=runtime.hint_url(row.id, row.lease)
+        row.endpoint,
+        row.input,
+        webhook=runtime.hint_url(row.id, row.lease),
+        policy=_policy(runtime, row),
+        s3_config=s3_config,
+        sync=row.route is Route.RUNSYNC,
     )
     return Submitted(row, outcome)
+
+
+def _policy(runtime: Runtime, row: Submission) -> dict[str, Any] | None:
+    """The job's policy on the upstream's clock, with what is left of its time to live."""
+    if row.policy is None:
+        return None
+    policy = dict(row.policy)
+    if row.seconds_left is not None and "ttl" in policy:
+        left = round(runtime.upstream_seconds(max(row.seconds_left, 0.0)) * 1000)
+        policy["ttl"] = min(max(left, TTL_MS[0]), TTL_MS[1])
+    if limit := policy.get("executionTimeout"):
+        policy["executionTimeout"] = min(
+            round(runtime.upstream_seconds(limit / 1000) * 1000), TTL_MS[1]
+        )
+    return policy
 
 
 async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> Chain:
@@ -94,8 +122,8 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
         await answer_attempts(session, [_answer(done) for done in ends])
         # One that goes back to the queue may have been cancelled on the way.
         ended = {move.job_id for move in moves if move.to in ENDED_OR_QUEUED} & moved
-        if ended and await wake_deliveries(session, ended=ended, hold_seconds=0) is not None:
-            chain[StageName.NOTIFY] = 0.0
+        if ended:
+            chain |= await wake_deliveries(session, ended=ended, hold_seconds=0)
         # A lease that ran out while the reply was on its way: the reply is as good as a hint.
         late = [
             (move.job_id, move.lease, move.upstream_id)
@@ -132,7 +160,9 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
         if move.job_id not in moved:
             log.info("lease_lost", job=str(move.job_id), attempt=done.row.attempt)
     if any(move.to is JobState.IN_QUEUE for move in moves):
-        chain[StageName.POLL] = first_poll
+        # What came by /runsync is kept for a minute: it is asked for early.
+        at_once = any(done.row.route is Route.RUNSYNC for done in ends)
+        chain[StageName.POLL] = 0.0 if at_once else first_poll
     retries = [
         move.due_in
         for done, move in zip(ends, moves, strict=True)
@@ -147,7 +177,8 @@ def _move(done: Submitted, *, first_poll: float, hint_wait: float, max_attempts:
     """What an outcome makes of its job."""
     job, lease, outcome = done.row.id, done.row.lease, done.outcome
     if isinstance(outcome, Accepted):
-        return accept(job, lease, upstream_id=outcome.upstream_id, due_in=first_poll)
+        due_in = 0.0 if done.row.route is Route.RUNSYNC else first_poll
+        return accept(job, lease, upstream_id=outcome.upstream_id, due_in=due_in)
     if isinstance(outcome, Busy):
         return snooze_submit(job, lease, error=f"{outcome.cause}: {outcome.detail}")
     if isinstance(outcome, Refused):
@@ -156,18 +187,21 @@ def _move(done: Submitted, *, first_poll: float, hint_wait: float, max_attempts:
             lease,
             state=JobState.FAILED,
             reason=Reason.UPSTREAM_REFUSED,
-            error=f"{outcome.error} (HTTP {outcome.http_status})",
+            error=f"{outcome.error} (HTTP {outcome.http_status})"
+            if outcome.http_status
+            else outcome.error,
         )
     if isinstance(outcome, Fault):
-        if done.row.attempt >= max_attempts:
+        attempts = done.row.attempt - done.row.attempts_before
+        if attempts >= max_attempts:
             return end(
                 job,
                 lease,
                 state=JobState.FAILED,
                 reason=Reason.UPSTREAM_FAULT,
-                error=f"{outcome.error}, on each of {done.row.attempt} attempts",
+                error=f"{outcome.error}, on each of {attempts} attempts",
             )
-        backoff = RETRY_SECONDS * 2 ** (done.row.attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter
+        backoff = RETRY_SECONDS * 2 ** (attempts - 1) * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter
         return retry_submit(job, lease, error=outcome.error, due_in=backoff)
     return lose_sight(job, lease, error=outcome.error, due_in=hint_wait)
 
@@ -199,7 +233,7 @@ def _answer(done: Submitted) -> AttemptEnd:
         else Answer.FAULT
         if isinstance(outcome, Fault)
         else Answer.UNKNOWN,
-        http_status=outcome.http_status,
+        http_status=outcome.http_status or None,
         error=outcome.error,
     )
 

@@ -2,7 +2,7 @@
 
 Level-triggered: it looks at what is, not at what happened, so missed, late and double sweeps do no
 harm; one at a time runs, under a lock. It frees what dead workers held, decides what is unknown,
-and rings every lane that has due work.
+gives up what is past its deadline, forgets what is old, and rings every lane that has due work.
 """
 
 import structlog
@@ -10,6 +10,9 @@ from celery import shared_task
 
 from models.delivery import wake_deliveries
 from models.errors import DatabaseUnavailable
+from models.event import forget_events
+from models.handle import forget_handles
+from models.interventions import expire_jobs
 from models.lane import find_lanes, try_sweep_lock
 from models.transitions import give_up_orphans, resolve_unknown
 from workers.runtime import Runtime, get_process
@@ -28,9 +31,12 @@ async def sweep_lanes(runtime: Runtime) -> int:
         if not await try_sweep_lock(session):
             return -1
         orphans = await give_up_orphans(session, wait_seconds=UNKNOWN_SECONDS)
-        ended = await resolve_unknown(session, max_attempts=operator.max_attempts)
+        ended = list(await resolve_unknown(session, max_attempts=operator.max_attempts))
+        ended += await expire_jobs(session)
         if ended:
             await wake_deliveries(session, ended=ended, hold_seconds=0)
+        await forget_handles(session)
+        await forget_events(session, older_than_seconds=operator.events_days * 86_400)
         lanes = await find_lanes(session)
     await note_sweep(runtime)
     rung = 0
@@ -38,7 +44,7 @@ async def sweep_lanes(runtime: Runtime) -> int:
         if lane.due and not lane.paused and lane.closed_seconds is None:
             rung += await runtime.bells.ring(lane.stage, lane.endpoint)
     if orphans or ended:
-        log.warning("orphans_found", unknown=orphans, resolved=len(ended))
+        log.warning("jobs_given_up", orphans=orphans, ended=len(ended))
     return rung
 
 

@@ -10,7 +10,7 @@ from celery import Celery
 from workers.kombu_fix import repair
 from workers.settings import Settings
 
-QUEUES = ("generate", "submit", "poll", "archive", "notify", "sweep")
+QUEUES = ("generate", "submit", "poll", "archive", "notify", "webhook", "sweep")
 
 
 def make_app(settings: Settings) -> Celery:

@@ -6,18 +6,20 @@ They are kept in Postgres, and every process reads them again after a few second
 import time
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from endpoints.catalogue import Limit, Operation, load_catalogue
 from models.database import Database
 from models.job import OnUnknown
-from models.setting import get_settings
+from models.setting import get_settings, put_setting
 
 READ_AGAIN_SECONDS = 5.0
 
 # Our own work has limits too, so that no stage takes all threads of a worker.
 DOWNLOAD = "download"
 DELIVER = "deliver"
-OWN = (DOWNLOAD, DELIVER)
+WEBHOOK = "webhook"
+OWN = (DOWNLOAD, DELIVER, WEBHOOK)
 DELIVERIES_AT_ONCE = 64
 UNLIMITED = 1_000_000
 
@@ -53,6 +55,21 @@ class OperatorSettings(BaseModel):
         32, description="Files that are fetched at once, for each endpoint."
     )
 
+    requests_per_second: PositiveInt = Field(
+        1000, description="Requests that the gateway takes of one API key, if the key says nothing."
+    )
+    result_cache: bool = Field(
+        default=False,
+        description="Answer a request with a fixed seed from the stored result of an equal one of "
+        "the same key, at no cost. A key or a request may say otherwise.",
+    )
+    link_seconds: int = Field(
+        0, ge=0, description="How long a link to a stored file opens it; 0: for good."
+    )
+    events_days: float = Field(
+        7.0, gt=0, description="How long events (/api/v1/events, timelines) are kept."
+    )
+
     def limit(self, endpoint: str, operation: str) -> Limit:
         """How often, and how often at once, an operation may be done for an endpoint."""
         if operation in OWN:
@@ -72,6 +89,24 @@ class OperatorSettings(BaseModel):
         )
 
 
+async def override_limit(
+    session: AsyncSession, endpoint: str, operation: Operation, override: LimitOverride | None
+) -> None:
+    """Put a limit in place of the catalogue's, or (None) the catalogue's back; others stay."""
+    limits = OperatorSettings.model_validate(await get_settings(session)).limits
+    of_endpoint = dict(limits.get(endpoint, {}))
+    of_endpoint.pop(operation, None)
+    if override is not None:
+        of_endpoint[operation] = override
+    changed = {**limits, endpoint: of_endpoint}
+    value = {
+        name: {key: one.model_dump(exclude_none=True) for key, one in given.items()}
+        for name, given in changed.items()
+        if given
+    }
+    await put_setting(session, name="limits", value=value)
+
+
 class OperatorSettingsReader:
     """The settings as they are now, or were a few seconds ago."""
 
@@ -80,8 +115,8 @@ class OperatorSettingsReader:
         self._read_at = -READ_AGAIN_SECONDS
         self._settings = OperatorSettings()
 
-    async def get(self) -> OperatorSettings:
-        if time.monotonic() - self._read_at >= READ_AGAIN_SECONDS:
+    async def get(self, *, fresh: bool = False) -> OperatorSettings:
+        if fresh or time.monotonic() - self._read_at >= READ_AGAIN_SECONDS:
             async with self._database.begin() as session:
                 self._settings = OperatorSettings.model_validate(await get_settings(session))
             self._read_at = time.monotonic()

@@ -18,11 +18,14 @@ from obstore.store import ObjectStore
 
 from endpoints.catalogue import Catalogue, Limit, bill, load_catalogue
 from endpoints.client import UpstreamClient, open_http
+from endpoints.guard import Guard, open_guarded_http
 from endpoints.quota import Quota
 from models.database import Database
 from workers.bell import Bells
+from workers.links import Links
 from workers.loop import LoopThread
 from workers.operator_settings import OperatorSettings, OperatorSettingsReader
+from workers.secret import Secret, load_secret
 from workers.settings import Settings
 from workers.store import open_store
 
@@ -43,6 +46,9 @@ class Runtime:
     quota: Quota
     http: httpx.AsyncClient
     upstream: UpstreamClient
+    guard: Guard
+    guarded_http: httpx.AsyncClient  # for addresses that others name
+    secret: Secret
     store: ObjectStore
     catalogue: Catalogue
     operator: OperatorSettingsReader
@@ -53,6 +59,15 @@ class Runtime:
 
     async def limit(self, endpoint: str, operation: str) -> Limit:
         return (await self.operator.get()).limit(endpoint, operation)
+
+    async def links(self, *, base: str | None = None) -> Links:
+        """What makes the addresses of stored files.
+
+        Args:
+            base: how the gateway was reached; None: as the settings say.
+        """
+        operator = await self.operator.get()
+        return Links(self.secret, base or self.settings.link_base, operator.link_seconds)
 
     def typical_seconds(self, endpoint: str) -> float | None:
         """How long the catalogue says a job takes, from submit to end; None if it is not listed."""
@@ -73,6 +88,10 @@ class Runtime:
         if self.settings.emulated:
             return upstream_seconds / self.settings.emulator_clock
         return upstream_seconds
+
+    def upstream_seconds(self, real_seconds: float) -> float:
+        """The same the other way round."""
+        return real_seconds / self.real_seconds(1.0)
 
     def hint_url(self, job_id: UUID, lease: UUID) -> str | None:
         """Where the upstream may say that this attempt has ended; None if it cannot reach us."""
@@ -102,6 +121,8 @@ async def open_runtime(settings: Settings, app: Celery, *, name: str) -> AsyncIt
     )
     database = Database(settings.database_dsn, name=name)
     http = open_http()
+    guard = Guard(settings.reachable_hosts)
+    guarded = open_guarded_http(guard)
     try:
         yield Runtime(
             settings=settings,
@@ -114,12 +135,16 @@ async def open_runtime(settings: Settings, app: Celery, *, name: str) -> AsyncIt
             upstream=UpstreamClient(
                 http, base_url=settings.upstream_base, key=settings.upstream_secret
             ),
+            guard=guard,
+            guarded_http=guarded,
+            secret=load_secret(settings),
             store=open_store(settings),
             catalogue=load_catalogue(),
             operator=OperatorSettingsReader(database),
         )
     finally:
         await http.aclose()
+        await guarded.aclose()
         await connection.aclose()
         await database.close()
 

@@ -7,11 +7,11 @@ import hashlib
 import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 EMULATOR_KEY = "rpa_emulator"  # opens nothing but the emulator
 SCHEMES = {
@@ -54,6 +54,17 @@ class Settings(BaseSettings):
         description="Where the upstream can reach our gateway, for its webhooks. "
         "None are asked for if unset (with the emulator: the gateway's own address).",
     )
+    secret: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Signs links to files and webhooks, and encrypts what is kept of s3Config; "
+        "the same for every process. Made once in DATA_DIR/secret if unset.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts in private networks that webhooks and files may be at all the same: "
+        "host or host:port, with commas between.",
+    )
     store_url: str | None = Field(
         None,
         description="Where files are kept: s3://bucket/prefix, gs://, az://, file:///. "
@@ -87,6 +98,18 @@ class Settings(BaseSettings):
         "info", description="The least that is logged."
     )
     log_format: Literal["json", "console"] = Field("json", description="One line for each event.")
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        hosts = tuple(part.strip() for part in value.split(",") if part.strip())
+        if hosts:
+            from endpoints.guard import Guard  # noqa: PLC0415 -- few set it; commands start fast
+
+            Guard(hosts)  # says what is wrong with them
+        return hosts
 
     @field_validator("database_url", "redis_url")
     @classmethod
@@ -129,6 +152,21 @@ class Settings(BaseSettings):
         if self.public_url:
             return self.public_url.rstrip("/")
         return f"http://{self.gateway_host}:{self.gateway_port}" if self.emulated else None
+
+    @property
+    def link_base(self) -> str:
+        """Where people and programs reach the gateway, as far as the settings tell."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = "127.0.0.1" if self.gateway_host in {"0.0.0.0", "::"} else self.gateway_host  # noqa: S104 -- compared, not bound
+        return f"http://{host}:{self.gateway_port}"
+
+    @property
+    def reachable_hosts(self) -> tuple[str, ...]:
+        """What may be fetched although it is in a private network: the emulator is, too."""
+        own = urlsplit(self.link_base).netloc
+        emulator = (f"{self.emulator_host}:{self.emulator_port}",) if self.emulated else ()
+        return (*self.allowed_hosts, own, *emulator)
 
     @property
     def store_base(self) -> str:

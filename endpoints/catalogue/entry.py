@@ -4,7 +4,7 @@ The values are read from `data/*.yaml` by `loading`; the arithmetic of a price i
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -121,6 +121,15 @@ class Endpoint:
     def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the input as the endpoint takes it: what was given, else the default."""
         return _with_defaults(self.schema, values)
+
+    def supplied_urls(self, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield the field and the address of each file that an input leaves to be fetched."""
+        for name, inner in self.schema["properties"].items():
+            given = values.get(name)
+            listed = inner.get("items", inner).get("format") == "uri"
+            for url in given if isinstance(given, list) else [given]:
+                if listed and isinstance(url, str) and url.startswith(("http://", "https://")):
+                    yield name, url
 
     @cached_property
     def _check(self) -> InputCheck:

@@ -61,13 +61,19 @@ def read_result(endpoint: Endpoint | None, output: object) -> Result:
     objects = _objects(output)
     usages = [item["usage"] for item in objects if isinstance(item.get("usage"), dict)]
     usage = usages[-1] if usages else {}
+    input_tokens, output_tokens = read_usage(usage)
     return Result(
         files=files,
         text=_text(output, objects, {file.url for file in files}),
         cost=_last_cost(objects),
-        input_tokens=_count(usage, INPUT_TOKENS_NAMES),
-        output_tokens=_count(usage, OUTPUT_TOKENS_NAMES),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
     )
+
+
+def read_usage(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Return the tokens that went in and that came out, by any of their names."""
+    return _count(usage, INPUT_TOKENS_NAMES), _count(usage, OUTPUT_TOKENS_NAMES)
 
 
 def _objects(output: object) -> list[dict[str, Any]]:

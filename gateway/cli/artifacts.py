@@ -70,7 +70,8 @@ def list_(
                 limit=limit,
             )
         if as_json:
-            print_json([describe_artifact(file) for file in files])
+            links = await runtime.links()
+            print_json([describe_artifact(file, links) for file in files])
         elif not files:
             notes.print("no files" + (" fit" if job or campaign or state else " yet"))
         else:

@@ -35,8 +35,7 @@ from models.campaign import (
     list_campaigns,
 )
 from models.job import OnUnknown
-from models.lane import StageName
-from models.transitions import cancel_jobs
+from tasks import control
 from workers.runtime import Runtime
 
 campaign_app = typer.Typer(help="Run and follow many jobs as one.", no_args_is_help=True)
@@ -223,12 +222,7 @@ def cancel(
             confirm(f"Cancel {len(jobs):,} jobs?", yes=yes)
         cancelled = 0
         for start in range(0, len(jobs), BATCH):
-            async with runtime.database.begin() as session:
-                changed = await cancel_jobs(session, job_ids=jobs[start : start + BATCH])
-            cancelled += len(changed)
-            await runtime.bells.ring_each(
-                StageName.POLL, {endpoint for _, endpoint in changed.values()}
-            )
+            cancelled += len(await control.cancel(runtime, jobs[start : start + BATCH]))
         async with runtime.database.begin() as session:
             # One whose run was killed is open still, and would be waited for without end.
             await close_campaign(session, campaign_id)

@@ -33,7 +33,7 @@ from gateway.cli.jobs import say_prompt
 from models.artifact import Artifact, list_artifacts
 from models.campaign import add_campaign, close_campaign
 from models.job import Job, JobState, OnUnknown
-from models.job_queries import list_jobs
+from models.job_queries import JobFilter, list_jobs
 from tasks.intake import Request, check_request, enqueue
 from workers.runtime import Runtime
 from workers.settings import Settings
@@ -155,7 +155,7 @@ async def draw_sheet(
     runtime: Runtime, campaign_id: UUID, summary: dict[str, Any], path: Path
 ) -> None:
     async with runtime.database.begin() as session:
-        jobs = await list_jobs(session, limit=None, campaign_id=campaign_id)
+        jobs = await list_jobs(session, JobFilter(campaign_id=campaign_id), limit=None)
         files = await list_artifacts(session, campaign_id=campaign_id)
     tiles = [
         await make_tile(runtime, job, [file for file in files if file.job_id == job.id])

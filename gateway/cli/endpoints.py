@@ -17,10 +17,9 @@ from gateway.cli.console import (
     say_seconds,
     shorten,
 )
+from gateway.endpoint_facts import describe_endpoint, sample_input
 
 endpoints_app = typer.Typer(help="List and show endpoints.", no_args_is_help=True)
-
-SAMPLE = "a lighthouse at dusk"
 
 
 @endpoints_app.command("list")
@@ -36,7 +35,7 @@ def list_(
     """
     listed = [one for one in load_catalogue() if kind in {None, one.kind}]
     if as_json:
-        print_json([describe(endpoint) for endpoint in listed])
+        print_json([_describe(endpoint) for endpoint in listed])
         return
     table = make_table("endpoint", "kind", ">takes about", "task", "a job with defaults")
     for endpoint in listed:
@@ -70,7 +69,7 @@ def show(
         meant = f"; did you mean {' or '.join(suggestions)}?" if suggestions else ""
         fail((catalogue.retired(name) or f"{name} is not in the catalogue") + meant, code=USAGE)
     if as_json:
-        print_json(describe(endpoint))
+        print_json(_describe(endpoint))
         return
     out.print(f"[bold]{endpoint.id}[/bold]  {endpoint.name}: {endpoint.about}", highlight=False)
     out.print(
@@ -98,26 +97,8 @@ def show(
         )
 
 
-def describe(endpoint: Endpoint) -> dict[str, Any]:
-    cost = estimate(endpoint, sample_input(endpoint))
-    return {
-        "id": endpoint.id,
-        "name": endpoint.name,
-        "kind": endpoint.kind,
-        "task": endpoint.task,
-        "about": endpoint.about,
-        "aliases": list(endpoint.aliases),
-        "typical_seconds": endpoint.typical_seconds,
-        "estimate_usd": None if cost.usd is None else float(cost.usd),
-        "estimate_basis": cost.basis,
-        "input_schema": dict(endpoint.schema),
-    }
-
-
-def sample_input(endpoint: Endpoint) -> dict[str, Any]:
-    """The least that the endpoint takes: defaults, and for what is required an example."""
-    fields = endpoint.schema["properties"]
-    return {name: _sample(fields[name]) for name in endpoint.schema.get("required", [])}
+def _describe(endpoint: Endpoint) -> dict[str, Any]:
+    return {**describe_endpoint(endpoint), "input_schema": dict(endpoint.schema)}
 
 
 def say_allowed(schema: dict[str, Any]) -> str:
@@ -138,13 +119,3 @@ def say_allowed(schema: dict[str, Any]) -> str:
     if "examples" in schema:
         said.append("such as " + ", ".join(map(str, schema["examples"])))
     return shorten(", ".join(said) or schema.get("description", ""), 90)
-
-
-def _sample(schema: dict[str, Any]) -> Any:  # noqa: ANN401 -- any JSON
-    if "enum" in schema:
-        return schema["enum"][0]
-    if schema["type"] == "array":
-        return [_sample(schema["items"])]
-    if schema["type"] == "object":
-        return {name: _sample(one) for name, one in schema.get("properties", {}).items()}
-    return schema.get("minimum", SAMPLE if schema["type"] == "string" else 1)

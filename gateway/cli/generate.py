@@ -27,7 +27,7 @@ from gateway.cli.console import (
     say_usd,
 )
 from gateway.cli.inputs import merge_input
-from gateway.cli.jobs import explain
+from gateway.explain import explain
 from models.artifact import Artifact, ArtifactState, list_artifacts
 from models.job import TERMINAL, Job, JobState, OnUnknown
 from models.job_queries import get_job
@@ -98,7 +98,7 @@ def generate(
             return
         job, artifacts = await wait_for_end(runtime, checked.job.id, timeout_seconds=timeout)
         if as_json:
-            print_json(describe_job(job, artifacts))
+            print_json(describe_job(job, artifacts, await runtime.links()))
         else:
             show_result(runtime, job, artifacts)
         if save is not None:

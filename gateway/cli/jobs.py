@@ -2,7 +2,6 @@
 
 import datetime as dt
 import sys
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -23,16 +22,17 @@ from gateway.cli.console import (
     shorten,
 )
 from gateway.cli.ids import resolve_id
+from gateway.explain import explain
 from models.artifact import list_artifacts
-from models.attempt import Attempt
-from models.job import IN_FLIGHT, TERMINAL, Job, JobState
-from models.job_queries import get_job, list_attempts, list_jobs
-from models.lane import LaneView, StageName, find_lanes
-from models.transitions import cancel_jobs
-from tasks.results import describe_job
+from models.delivery import list_deliveries
+from models.job import TERMINAL, Job, JobState
+from models.job_queries import JobFilter, get_job, list_attempts, list_jobs
+from models.lane import find_lanes
+from tasks import control
+from tasks.results import describe_attempt, describe_delivery, describe_job
 from workers.runtime import Runtime
 
-jobs_app = typer.Typer(help="List, show and cancel jobs.", no_args_is_help=True)
+jobs_app = typer.Typer(help="List, show, cancel and retry jobs.", no_args_is_help=True)
 
 STATE_STYLES = {
     JobState.COMPLETED: "green",
@@ -66,17 +66,20 @@ def list_(
         listed = runtime.catalogue.find(endpoint) if endpoint else None
         async with runtime.database.begin() as session:
             campaign_id = await resolve_id(session, "campaigns", campaign) if campaign else None
-            jobs = await list_jobs(
-                session,
-                limit=limit,
-                state=state,
+            wanted = JobFilter(
+                states=None if state is None else [state],
                 endpoint=listed.id if listed else endpoint,
                 campaign_id=campaign_id,
             )
+            jobs = await list_jobs(session, wanted, limit=limit)
             files = await list_artifacts(session, job_ids=[job.id for job in jobs])
         if as_json:
+            links = await runtime.links()
             print_json(
-                [describe_job(job, [one for one in files if one.job_id == job.id]) for job in jobs]
+                [
+                    describe_job(job, [one for one in files if one.job_id == job.id], links)
+                    for job in jobs
+                ]
             )
         elif not jobs:
             notes.print("no jobs" + (" fit" if state or endpoint or campaign else " yet"))
@@ -116,12 +119,15 @@ def show(
             attempts = await list_attempts(session, job.id)
             files = await list_artifacts(session, job_ids=[job.id])
             lanes = await find_lanes(session)
+            deliveries = await list_deliveries(session, limit=100, job_id=job.id)
+        links = await runtime.links()
         if as_json:
             print_json(
                 {
-                    **describe_job(job, files),
+                    **describe_job(job, files, links),
                     "why": explain(job, lanes),
-                    "attempts": [_describe_attempt(attempt) for attempt in attempts],
+                    "attempts": [describe_attempt(attempt) for attempt in attempts],
+                    "deliveries": [describe_delivery(delivery) for delivery in deliveries],
                 }
             )
             return
@@ -171,6 +177,48 @@ def show(
                 )
             out.print()
             out.print(table, highlight=False)
+        if deliveries:
+            table = make_table("word of its end", "state", ">tries", ">http", "to, or what failed")
+            for delivery in deliveries:
+                table.add_row(
+                    delivery.kind,
+                    delivery.state,
+                    str(delivery.tries),
+                    str(delivery.http_status or "-"),
+                    escape(shorten(delivery.error or delivery.request.get("url") or "-", 120)),
+                )
+            out.print()
+            out.print(table, highlight=False)
+
+    run(body)
+
+
+@jobs_app.command()
+def retry(
+    given: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or the ends of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Run jobs again that ended without a result, under their ids. What it costs is new.
+
+    Exits with 1 if one of them runs, has a result, or was cancelled.
+
+    Example:
+
+        pressroom jobs retry a594a4e386bc
+    """
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            ids = [await resolve_id(session, "jobs", one) for one in given]
+        retried = await control.retry(runtime, ids)
+        said = {str(one): "queued" if one in retried else "not to be retried" for one in ids}
+        if as_json:
+            print_json(said)
+        else:
+            for one, what in said.items():
+                out.print(f"{one}  {what}", highlight=False)
+        if len(retried) < len(ids):
+            raise typer.Exit(FAILED)
 
     run(body)
 
@@ -198,17 +246,12 @@ def cancel(
             f"Cancel {len(ids):,} job{'' if len(ids) == 1 else 's'}?",
             yes=yes or not sys.stdin.isatty(),
         )
-        async with runtime.database.begin() as session:
-            changed = await cancel_jobs(session, job_ids=ids)
-        await runtime.bells.ring_each(
-            StageName.POLL,
-            {endpoint for state, endpoint in changed.values() if state in IN_FLIGHT},
-        )
+        changed = await control.cancel(runtime, ids)
         said = {
             str(one): "had ended"
             if one not in changed
             else "cancelled"
-            if changed[one][0] is JobState.CANCELLED
+            if changed[one] in TERMINAL
             else "will be cancelled at the upstream"
             for one in ids
         }
@@ -221,34 +264,6 @@ def cancel(
             raise typer.Exit(FAILED)
 
     run(body)
-
-
-def explain(job: Job, lanes: Sequence[LaneView]) -> str:
-    """Why a job is where it is, in words."""
-    if job.state is JobState.COMPLETED:
-        return "it is done"
-    if job.state in TERMINAL:
-        return f"{job.reason}: {job.error}" if job.error else str(job.reason)
-    stage = StageName.SUBMIT if job.state is JobState.QUEUED else StageName.POLL
-    for lane in lanes:
-        if (lane.stage, lane.endpoint) == (stage, job.endpoint):
-            if lane.paused:
-                return f"the {stage} lane of {job.endpoint} is paused"
-            if lane.closed_seconds is not None:
-                return (
-                    f"the {stage} lane of {job.endpoint} is closed for "
-                    f"{lane.closed_seconds:.0f} s more: {lane.closed_reason}"
-                )
-    due = max((job.next_at - dt.datetime.now(dt.UTC)).total_seconds(), 0) if job.next_at else 0
-    words = {
-        JobState.QUEUED: f"waits for its turn in the quota; due in {due:.1f} s",
-        JobState.SUBMITTING: "a /run is on its way",
-        JobState.IN_QUEUE: f"in the upstream's queue; asked for again in {due:.1f} s",
-        JobState.IN_PROGRESS: f"being generated; asked for again in {due:.1f} s",
-        JobState.UNKNOWN: f"the reply to /run was lost ({job.error}); decided in {due:.0f} s",
-    }
-    asked = ", to be cancelled" if job.cancel_requested_at else ""
-    return words[job.state] + asked
 
 
 def say_prompt(values: dict[str, Any]) -> str:
@@ -268,16 +283,3 @@ def _paint(job: Job) -> str:
 
 def _since(moment: dt.datetime) -> float:
     return (dt.datetime.now(dt.UTC) - moment).total_seconds()
-
-
-def _describe_attempt(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "number": attempt.number,
-        "sent_at": attempt.sent_at.isoformat(),
-        "answered_at": attempt.answered_at.isoformat() if attempt.answered_at else None,
-        "answer": attempt.answer,
-        "http_status": attempt.http_status,
-        "upstream_id": attempt.upstream_id,
-        "error": attempt.error,
-        "cost_usd": None if attempt.cost_usd is None else float(attempt.cost_usd),
-    }

@@ -7,7 +7,10 @@ import models.attempt
 import models.campaign
 import models.delivery
 import models.endpoint_stats
+import models.event
+import models.handle
 import models.job
+import models.key
 import models.lane
 import models.setting  # noqa: F401 -- each module adds its table
 from models.base import Base

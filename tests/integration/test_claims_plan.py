@@ -4,7 +4,10 @@ psycopg prepares what runs often, and Postgres then may plan without knowing the
 is explained is the very statement that was sent, as a generic plan, on a table of mixed states.
 """
 
+import functools
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import event, text
@@ -48,8 +51,9 @@ FILL = """
     FROM jobs CROSS JOIN LATERAL (
         SELECT CASE WHEN finished_at IS NULL THEN 'pending' ELSE 'stored' END AS state) AS kept;
 
-    INSERT INTO deliveries (id, job_id, endpoint, request, state)
-    SELECT gen_random_uuid(), id, endpoint, '{}',
+    INSERT INTO deliveries (id, job_id, endpoint, kind, request, state)
+    SELECT gen_random_uuid(), id, endpoint,
+        CASE WHEN ascii(right(CAST(id AS text), 1)) % 2 = 0 THEN 'celery' ELSE 'webhook' END, '{}',
         CASE WHEN finished_at IS NULL THEN 'pending' ELSE 'delivered' END
     FROM jobs;
 
@@ -100,11 +104,12 @@ async def explain(database, call):
         return "\n".join(row[0] for row in rows)
 
 
-CLAIMS = {
+CLAIMS: dict[str, Callable[..., Any]] = {
     "jobs_to_submit": claim_submissions,
     "jobs_to_poll": claim_polls,
     "artifacts_to_store": claim_artifacts,
-    "deliveries_to_send": claim_deliveries,
+    "deliveries_to_send": functools.partial(claim_deliveries, stage=StageName.NOTIFY),
+    "webhooks_to_send": functools.partial(claim_deliveries, stage=StageName.WEBHOOK),
 }
 
 

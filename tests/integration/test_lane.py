@@ -8,10 +8,11 @@ import pytest
 from models.artifact import ArtifactState, list_artifacts
 from models.attempt import Answer
 from models.base import new_id
+from models.interventions import cancel_jobs
 from models.job import JobState, OnUnknown, Reason
 from models.job_queries import get_job, list_attempts
 from models.lane import StageName, find_lanes
-from models.transitions import cancel_jobs, claim_submissions, follow_hints
+from models.transitions import claim_submissions, follow_hints
 from tasks.archive import ARCHIVE
 from tasks.intake import InvalidRequest, Request, check_request, enqueue
 from tasks.poll import POLL

@@ -6,8 +6,9 @@ from sqlalchemy import text
 from models.artifact import NewArtifact, add_artifacts
 from models.base import new_id
 from models.claims import claim_artifacts
-from models.delivery import add_delivery, wake_deliveries
+from models.delivery import DeliveryKind, NewDelivery, add_deliveries, wake_deliveries
 from models.endpoint_stats import add_endpoints
+from models.interventions import cancel_jobs
 from models.lane import (
     CLOSE_SECONDS,
     CLOSE_SECONDS_MOST,
@@ -19,7 +20,7 @@ from models.lane import (
     set_paused,
     try_sweep_lock,
 )
-from models.transitions import NewJob, cancel_jobs, claim_submissions, enqueue_jobs
+from models.transitions import NewJob, claim_submissions, enqueue_jobs
 
 FLUX = "black-forest-labs-flux-1-schnell"
 SUBMIT = StageName.SUBMIT
@@ -195,7 +196,10 @@ async def test_every_stage_with_due_rows_is_found(database):
     )
     async with database.begin() as session:
         await add_artifacts(session, [file])
-        await add_delivery(session, job_id=job_id, endpoint=FLUX, request={})
+        await add_deliveries(
+            session,
+            [NewDelivery(job_id=job_id, endpoint=FLUX, kind=DeliveryKind.CELERY, request={})],
+        )
         await cancel_jobs(session, job_ids=[job_id])
         await wake_deliveries(session, ended=[job_id], hold_seconds=0)
     await add_job(database)

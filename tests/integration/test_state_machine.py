@@ -20,12 +20,12 @@ from models.base import new_id
 from models.claims import claim_polls
 from models.database import Database, empty_tables
 from models.endpoint_stats import add_endpoints, note_hints
+from models.interventions import cancel_jobs
 from models.job import TERMINAL, JobState, OnUnknown, Reason
 from models.transitions import (
     NewJob,
     accept,
     ask_again,
-    cancel_jobs,
     claim_submissions,
     end,
     enqueue_jobs,

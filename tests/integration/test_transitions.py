@@ -10,6 +10,7 @@ from models.attempt import Answer, AttemptEnd, answer_attempts, settle_attempts
 from models.base import new_id
 from models.claims import claim_polls, extend_lease, hand_back
 from models.endpoint_stats import add_endpoints, note_hints
+from models.interventions import cancel_jobs
 from models.job import JobState, OnUnknown, Reason
 from models.job_queries import get_job, list_attempts
 from models.lane import StageName
@@ -17,7 +18,6 @@ from models.transitions import (
     NewJob,
     accept,
     ask_again,
-    cancel_jobs,
     claim_submissions,
     end,
     enqueue_jobs,

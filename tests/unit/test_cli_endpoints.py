@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from endpoints.catalogue import Kind, load_catalogue
-from gateway.cli.endpoints import sample_input
 from gateway.cli.main import COMMANDS, make_cli
+from gateway.endpoint_facts import sample_input
 
 FLUX = "black-forest-labs-flux-1-schnell"
 CATALOGUE = load_catalogue()

@@ -1,0 +1,27 @@
+"""`/api/v1/...`: our own API. Every route is in the OpenAPI document, with examples.
+
+forms.py       the JSON that comes and goes        pages.py       lists, a page at a time
+jobs.py        hand in, read, wait                 job_acts.py    cancel and retry, one or many
+artifacts.py   files: list, links, download        endpoints.py   what may be run, and its price
+lanes.py       what is held up, and why            keys.py        who may call
+deliveries.py  webhooks that were sent             events.py      what happens, as it happens
+"""
+
+from fastapi import FastAPI
+
+from gateway.api import (
+    artifacts,
+    deliveries,
+    endpoints,
+    events,
+    job_acts,
+    jobs,
+    keys,
+    lanes,
+)
+
+
+def add_api(gateway: FastAPI) -> None:
+    # Acts on many jobs come first: /jobs/cancel is no job's id.
+    for part in (job_acts, jobs, artifacts, endpoints, lanes, deliveries, events, keys):
+        gateway.include_router(part.routes, prefix="/api/v1")

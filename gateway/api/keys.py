@@ -1,0 +1,76 @@
+"""API keys: made, revoked, given a new secret. A secret is shown once, when it is made."""
+
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from gateway.api.forms import ERRORS, KeyRequest, RotateRequest
+from gateway.callers import Operating
+from gateway.json_response import JsonResponse
+from gateway.key_facts import describe_issued, describe_key
+from gateway.state import get_state
+from models.key import get_key, issue_key, list_keys, revoke_key, rotate_key
+
+routes = APIRouter(prefix="/keys", tags=["keys"], responses=ERRORS)
+
+
+@routes.get("", summary="List keys, revoked ones among them")
+async def list_(request: Request, _caller: Operating) -> Response:
+    async with get_state(request).runtime.database.begin() as session:
+        rows = await list_keys(session)
+    return _answer(request, {"keys": [describe_key(row) for row in rows]})
+
+
+@routes.post("", status_code=HTTPStatus.CREATED, summary="Make a key")
+async def create(request: Request, asked: KeyRequest, _caller: Operating) -> Response:
+    """`key` and `webhook_secret` are in this answer and nowhere else."""
+    runtime = get_state(request).runtime
+    async with runtime.database.begin() as session:
+        issued = await issue_key(
+            session,
+            name=asked.name,
+            scopes=asked.scopes,
+            requests_per_second=asked.requests_per_second,
+            result_cache=asked.result_cache,
+        )
+    described = describe_issued(issued, runtime.secret)
+    return _answer(request, described, HTTPStatus.CREATED)
+
+
+@routes.get("/{key_id}", summary="Read of a key")
+async def read(request: Request, key_id: UUID, _caller: Operating) -> Response:
+    async with get_state(request).runtime.database.begin() as session:
+        row = await get_key(session, key_id)
+    return _answer(request, describe_key(row))
+
+
+@routes.delete("/{key_id}", summary="Revoke a key")
+async def revoke(request: Request, key_id: UUID, _caller: Operating) -> Response:
+    """It opens nothing from then on, within a second. What it handed in goes on."""
+    async with get_state(request).runtime.database.begin() as session:
+        row = await revoke_key(session, key_id)
+    return _answer(request, describe_key(row))
+
+
+@routes.post("/{key_id}/rotate", summary="Give a key a new secret")
+async def rotate(
+    request: Request, key_id: UUID, asked: RotateRequest, _caller: Operating
+) -> Response:
+    """Its jobs and files stay its own."""
+    runtime = get_state(request).runtime
+    async with runtime.database.begin() as session:
+        issued = await rotate_key(
+            session,
+            key_id,
+            grace_seconds=asked.grace_seconds,
+            webhook_secret=asked.webhook_secret,
+        )
+    return _answer(request, describe_issued(issued, runtime.secret))
+
+
+def _answer(request: Request, body: dict[str, Any], status: int = HTTPStatus.OK) -> Response:
+    headers = {**request.state.limits, "Cache-Control": "no-store"}
+    return JsonResponse(body, status, headers)

@@ -1,0 +1,164 @@
+"""Lanes: what waits in each, what holds it up, and how much of its quota is used."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from redis.exceptions import RedisError
+
+from endpoints.catalogue import Operation
+from gateway.api.forms import ERRORS, LaneRequest
+from gateway.callers import Operating, Reading
+from gateway.errors import ApiError, read_refusal
+from gateway.json_response import JsonResponse
+from gateway.state import get_state
+from models.lane import (
+    COUNTED_MOST,
+    LaneState,
+    StageName,
+    list_lane_states,
+    reopen_lane,
+    set_paused,
+)
+from tasks.intake import InvalidRequest, find_endpoint
+from workers.operator_settings import (
+    DELIVER,
+    DOWNLOAD,
+    WEBHOOK,
+    LimitOverride,
+    override_limit,
+)
+from workers.runtime import Runtime
+
+OPERATIONS: dict[StageName, str] = {
+    StageName.SUBMIT: Operation.RUN,
+    StageName.POLL: Operation.STATUS,
+    StageName.ARCHIVE: DOWNLOAD,
+    StageName.NOTIFY: DELIVER,
+    StageName.WEBHOOK: WEBHOOK,
+}
+
+routes = APIRouter(prefix="/lanes", tags=["lanes"], responses=ERRORS)
+
+
+@routes.get("", summary="List lanes in which something waits, or that something holds up")
+async def list_(request: Request, _caller: Reading) -> Response:
+    runtime = get_state(request).runtime
+    async with runtime.database.begin() as session:
+        states = await list_lane_states(session)
+    lanes = [await _describe(runtime, state) for state in states]
+    return JsonResponse({"lanes": lanes}, headers=request.state.limits)
+
+
+@routes.get("/{stage}/{endpoint}", summary="Read of a lane")
+async def read(request: Request, stage: StageName, endpoint: str, _caller: Reading) -> Response:
+    described = await _read(request, stage, _resolve(request, endpoint))
+    return JsonResponse(described, headers=request.state.limits)
+
+
+@routes.patch("/{stage}/{endpoint}", summary="Pause or resume a lane, or change its limit")
+async def change(
+    request: Request, stage: StageName, endpoint: str, asked: LaneRequest, _caller: Operating
+) -> Response:
+    """Takes effect within seconds. A lane that is resumed is open, whatever had closed it."""
+    runtime = get_state(request).runtime
+    name = _resolve(request, endpoint)
+    limited = asked.per_10_seconds or asked.concurrent or asked.reset_limit
+    if limited and OPERATIONS[stage] not in set(Operation):
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"the {stage} lane calls no operation of the upstream: it has no limit to change",
+        )
+    async with runtime.database.begin() as session:
+        if asked.paused is not None:
+            await set_paused(session, stage, name, paused=asked.paused)
+        if asked.paused is False:
+            await reopen_lane(session, stage, name)
+        if limited:
+            override = None
+            if not asked.reset_limit:
+                override = LimitOverride(
+                    per_10_seconds=asked.per_10_seconds, concurrent=asked.concurrent
+                )
+            await override_limit(session, name, Operation(OPERATIONS[stage]), override)
+    await runtime.operator.get(fresh=True)
+    if asked.paused is False or limited:
+        await runtime.bells.ring(stage, name)
+    described = await _read(request, stage, name)
+    return JsonResponse(described, headers=request.state.limits)
+
+
+def _resolve(request: Request, endpoint: str) -> str:
+    try:
+        listed = find_endpoint(get_state(request).runtime.catalogue, endpoint)
+    except InvalidRequest as error:
+        raise read_refusal(error, status=HTTPStatus.NOT_FOUND) from error
+    return listed.id if listed else endpoint
+
+
+async def _read(request: Request, stage: StageName, endpoint: str) -> dict[str, Any]:
+    runtime = get_state(request).runtime
+    async with runtime.database.begin() as session:
+        states = await list_lane_states(session, stage=stage, endpoint=endpoint)
+    empty = LaneState(
+        stage=stage,
+        endpoint=endpoint,
+        waiting=0,
+        due_seconds=None,
+        paused=False,
+        closed_seconds=None,
+        closed_reason=None,
+        closures=0,
+    )
+    return await _describe(runtime, states[0] if states else empty)
+
+
+async def _describe(runtime: Runtime, lane: LaneState) -> dict[str, Any]:
+    operation = OPERATIONS[lane.stage]
+    limit = await runtime.limit(lane.endpoint, operation)
+    try:
+        usage = await runtime.quota.usage(operation, lane.endpoint)
+    except RedisError:
+        usage = None
+    quota = {
+        "operation": operation,
+        "per_window": limit.per_window,
+        "window_seconds": limit.window_seconds,
+        "concurrent": limit.concurrent,
+        "used_in_window": usage.in_window if usage else None,
+        "used_at_once": usage.at_once if usage else None,
+    }
+    return {
+        "stage": lane.stage,
+        "endpoint": lane.endpoint,
+        "state": "paused" if lane.paused else "closed" if lane.closed_seconds else "open",
+        "waiting": lane.waiting,
+        "waiting_is_more": lane.waiting >= COUNTED_MOST,
+        "due_seconds": lane.due_seconds,
+        "closed_seconds": lane.closed_seconds,
+        "closed_reason": lane.closed_reason,
+        "closures": lane.closures,
+        "quota": quota,
+        "why": _explain(lane, quota),
+    }
+
+
+def _explain(lane: LaneState, quota: dict[str, Any]) -> str:
+    """Why what waits in it waits, in a sentence."""
+    if lane.paused:
+        return "it is paused"
+    if lane.closed_seconds:
+        return f"it is closed for {lane.closed_seconds:.0f} s more: {lane.closed_reason}"
+    if not lane.waiting or lane.due_seconds is None:
+        return "nothing waits"
+    if lane.due_seconds > 0:
+        return f"the next is due in {lane.due_seconds:.1f} s"
+    used, most = quota["used_in_window"], quota["per_window"]
+    at_once, most_at_once = quota["used_at_once"], quota["concurrent"]
+    words = "it is being worked on"
+    if used is not None and used >= most:
+        words = f"the limit of {most:,} in {quota['window_seconds']:g} s is used up"
+    elif at_once is not None and most_at_once and at_once >= most_at_once:
+        words = f"the limit of {most_at_once:,} at once is used up"
+    return words

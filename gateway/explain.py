@@ -1,0 +1,35 @@
+"""Why a job is where it is, in words: for the command line and the API alike."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+from models.job import TERMINAL, Job, JobState
+from models.lane import LaneView, StageName
+
+
+def explain(job: Job, lanes: Sequence[LaneView]) -> str:
+    """Why a job is where it is, in words."""
+    if job.state is JobState.COMPLETED:
+        return "it is done"
+    if job.state in TERMINAL:
+        return f"{job.reason}: {job.error}" if job.error else str(job.reason)
+    stage = StageName.SUBMIT if job.state is JobState.QUEUED else StageName.POLL
+    for lane in lanes:
+        if (lane.stage, lane.endpoint) == (stage, job.endpoint):
+            if lane.paused:
+                return f"the {stage} lane of {job.endpoint} is paused"
+            if lane.closed_seconds is not None:
+                return (
+                    f"the {stage} lane of {job.endpoint} is closed for "
+                    f"{lane.closed_seconds:.0f} s more: {lane.closed_reason}"
+                )
+    due = max((job.next_at - dt.datetime.now(dt.UTC)).total_seconds(), 0) if job.next_at else 0
+    words = {
+        JobState.QUEUED: f"waits for its turn in the quota; due in {due:.1f} s",
+        JobState.SUBMITTING: "a /run is on its way",
+        JobState.IN_QUEUE: f"in the upstream's queue; asked for again in {due:.1f} s",
+        JobState.IN_PROGRESS: f"being generated; asked for again in {due:.1f} s",
+        JobState.UNKNOWN: f"the reply to /run was lost ({job.error}); decided in {due:.0f} s",
+    }
+    asked = ", to be cancelled" if job.cancel_requested_at else ""
+    return words[job.state] + asked

@@ -1,0 +1,66 @@
+"""What the gateway's routes share: opened when it starts, closed when it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+from fastapi import Request
+
+from gateway.acceptor import Acceptor
+from gateway.callers import Callers
+from gateway.end_watch import EndWatch
+from gateway.event_feed import EventFeed
+from gateway.hints import HintCollector
+from gateway.webhook_urls import WebhookUrls
+from workers.app import make_app
+from workers.links import Links
+from workers.runtime import Runtime, open_runtime
+from workers.settings import Settings
+
+
+@dataclass(frozen=True)
+class GatewayState:
+    runtime: Runtime
+    callers: Callers
+    acceptor: Acceptor
+    ends: EndWatch
+    events: EventFeed
+    hints: HintCollector
+    webhook_urls: WebhookUrls
+
+
+@asynccontextmanager
+async def open_state(settings: Settings) -> AsyncIterator[GatewayState]:
+    async with open_runtime(settings, make_app(settings), name="gateway") as runtime:
+        state = GatewayState(
+            runtime=runtime,
+            callers=Callers(runtime),
+            acceptor=Acceptor(runtime),
+            ends=EndWatch(runtime),
+            events=EventFeed(runtime),
+            hints=HintCollector(runtime),
+            webhook_urls=WebhookUrls(runtime.guard),
+        )
+        working = [
+            asyncio.create_task(part.run())
+            for part in (state.acceptor, state.ends, state.events, state.hints)
+        ]
+        try:
+            yield state
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+
+def get_state(request: Request) -> GatewayState:
+    return cast("GatewayState", request.app.state.gateway)
+
+
+async def get_links(request: Request) -> Links:
+    """Links that begin as this request did, unless the settings say how the gateway is reached."""
+    runtime = get_state(request).runtime
+    base = None if runtime.settings.public_url else str(request.base_url).rstrip("/")
+    return await runtime.links(base=base)

@@ -1,0 +1,112 @@
+"""From a request whose form is right to an accepted job: for /v2 and /api/v1 alike."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from gateway.acceptor import Overloaded
+from gateway.errors import ApiError
+from gateway.state import GatewayState
+from models.job import OnUnknown
+from models.key import Caller
+from tasks.accept import Accepted, Incoming
+from tasks.intake import Request, check_request, hash_json
+
+RETRY_SECONDS = "1"  # when too many wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A generation that a key asks for.
+
+    Attributes:
+        sync: it may be as large as /runsync takes.
+        cache: a stored result will do; None: as the key or the settings say.
+        size: of its body, in bytes.
+    """
+
+    endpoint: str
+    input: Mapping[str, Any]
+    size: int
+    webhook: object = None
+    policy: Mapping[str, Any] | None = None
+    s3_config: Mapping[str, str] | None = None
+    on_unknown: OnUnknown | None = None
+    idempotency_key: str | None = None
+    cache: bool | None = None
+    sync: bool = False
+
+
+async def check(state: GatewayState, caller: Caller, asked: Submission) -> Incoming:
+    """
+    Raises:
+        InvalidRequest: the endpoint does not take it.
+        ApiError: its webhook is not to be called.
+    """
+    runtime = state.runtime
+    operator = await runtime.operator_settings()
+    checked = check_request(
+        runtime.catalogue,
+        Request(
+            endpoint=asked.endpoint,
+            input=asked.input,
+            on_unknown=asked.on_unknown,
+            key_id=caller.key_id,
+            policy=asked.policy,
+            s3_config=asked.s3_config,
+            sync=asked.sync,
+        ),
+        on_unknown=operator.on_unknown,
+        secret=runtime.secret,
+        guard=runtime.guard,
+    )
+    webhook = None
+    if asked.webhook is not None:
+        webhook = await state.webhook_urls.check(asked.webhook)
+    cache = next(
+        said
+        for said in (asked.cache, caller.result_cache, operator.result_cache)
+        if said is not None
+    )
+    return Incoming(
+        job=checked.job,
+        key_id=caller.key_id,
+        request_hash=hash_json(
+            [
+                checked.job.endpoint,
+                checked.job.input,
+                checked.job.policy,
+                dict(asked.s3_config or {}),
+                webhook,
+                asked.on_unknown,
+                cache,
+            ]
+        ),
+        idempotency_key=asked.idempotency_key,
+        webhook=webhook,
+        cache=cache,
+    )
+
+
+async def accept(state: GatewayState, incoming: Sequence[Incoming], *, size: int) -> list[Accepted]:
+    """
+    Raises:
+        ApiError: 503 too much waits to be written down.
+        DatabaseUnavailable: nothing was written.
+    """
+    try:
+        return await state.acceptor.accept(incoming, size=size)
+    except Overloaded as error:
+        raise ApiError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "too many requests wait to be written down; nothing was recorded, try again",
+            headers={"Retry-After": RETRY_SECONDS},
+        ) from error
+
+
+def conflict(key: str | None) -> ApiError:
+    return ApiError(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        f"the Idempotency-Key {key!r} belongs to another request of the last 24 hours",
+    )

@@ -1,0 +1,7 @@
+"""`/v2/...`: the upstream's own protocol, so that any client of it works here.
+
+run_body.py     what /run and /runsync are sent
+jobs.py         run, runsync, status, status-sync, cancel, retry, purge-queue, health, requests
+stream.py       the pieces of a job's output, as they come
+openai.py       the OpenAI-compatible routes, passed through and written down
+"""

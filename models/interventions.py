@@ -1,0 +1,136 @@
+"""What people and deadlines do to jobs, whatever stage they are in: cancel, retry, give up.
+
+None of it takes a row from a worker that holds it: what is on its way is marked, and the stage that
+holds it, or the next that claims it, acts on the mark. Each is one statement, guarded by the state.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.job import TERMINAL, JobState, Reason
+
+
+async def cancel_jobs(
+    session: AsyncSession, *, job_ids: Sequence[UUID]
+) -> dict[UUID, tuple[JobState, str]]:
+    """Cancel what is queued; mark what is further on, for the poll stage to cancel upstream.
+
+    Returns id to (state now, endpoint) of the jobs that this call changed: a job that had ended,
+    or does not exist, is not among them.
+    """
+    rows = await session.execute(
+        text("""
+            UPDATE jobs SET
+                cancel_requested_at = now(),
+                state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END,
+                reason = CASE WHEN state = 'queued' THEN :reason ELSE reason END,
+                finished_at = CASE WHEN state = 'queued' THEN now() END,
+                next_at = CASE WHEN state = 'queued' THEN NULL
+                    WHEN state IN ('in_queue', 'in_progress') AND lease IS NULL THEN now()
+                    ELSE next_at END
+            WHERE id = ANY(:ids) AND finished_at IS NULL
+            RETURNING id, state, endpoint
+        """),
+        {"ids": list(job_ids), "reason": Reason.CANCELLED},
+    )
+    return {job_id: (JobState(state), endpoint) for job_id, state, endpoint in rows}
+
+
+async def expire_jobs(session: AsyncSession) -> list[UUID]:
+    """Give up the jobs whose deadline has passed; returns those that ended.
+
+    What is not sent yet ends; what is further on is marked, and made due, to be cancelled.
+    """
+    rows = await session.execute(
+        text("""
+            WITH late AS (
+                SELECT id, CASE
+                    WHEN created_at + make_interval(secs => CAST(policy ->> 'ttl' AS float) / 1000)
+                        <= now() THEN 'ttl_passed' ELSE 'ran_too_long' END AS reason
+                FROM jobs
+                WHERE deadline_at <= now() AND finished_at IS NULL AND cancel_requested_at IS NULL
+                FOR UPDATE SKIP LOCKED
+            )
+            UPDATE jobs SET
+                cancel_requested_at = now(),
+                cancel_reason = late.reason,
+                state = CASE WHEN state = 'queued' THEN 'timed_out' ELSE state END,
+                reason = CASE WHEN state = 'queued' THEN late.reason ELSE jobs.reason END,
+                finished_at = CASE WHEN state = 'queued' THEN now() END,
+                next_at = CASE WHEN state = 'queued' THEN NULL
+                    WHEN state IN ('in_queue', 'in_progress') AND lease IS NULL THEN now()
+                    ELSE next_at END
+            FROM late WHERE jobs.id = late.id
+            RETURNING jobs.id, jobs.state
+        """)
+    )
+    return [job_id for job_id, state in rows if state in TERMINAL]
+
+
+async def retry_jobs(session: AsyncSession, *, job_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Queue jobs again that ended without a result, under their ids; what they were is dropped.
+
+    Returns id to endpoint of those: a job that is under way, completed, was cancelled, or does not
+    exist, is not among them. Their producers will be told of the new end.
+    """
+    rows = await session.execute(
+        text("""
+            WITH retried AS (
+                UPDATE jobs SET
+                    state = 'queued', attempts_before = attempt, retries = retries + 1,
+                    next_at = now(), finished_at = NULL, reason = NULL, error = NULL,
+                    upstream_id = NULL, submitted_at = NULL, polled_at = NULL, misses = 0,
+                    cancel_requested_at = NULL, cancel_reason = NULL,
+                    output = NULL, delay_ms = NULL, execution_ms = NULL, worker_id = NULL,
+                    deadline_at = now() + make_interval(
+                        secs => CAST(policy ->> 'ttl' AS float) / 1000)
+                WHERE id = ANY(:ids) AND state IN ('failed', 'timed_out', 'lost', 'rejected')
+                  AND route <> 'openai'
+                RETURNING id, endpoint
+            ), told AS (
+                UPDATE deliveries SET state = 'waiting', tries = 0, lease = NULL
+                FROM retried WHERE deliveries.job_id = retried.id
+            )
+            SELECT id, endpoint FROM retried
+        """),
+        {"ids": list(job_ids)},
+    )
+    return dict(rows.tuples().all())
+
+
+async def hasten_polls(session: AsyncSession, *, job_ids: Sequence[UUID]) -> None:
+    """Jobs in flight that are likely to have ended: they are due now."""
+    await session.execute(
+        text("""
+            UPDATE jobs SET next_at = now()
+            WHERE id = ANY(:ids) AND state IN ('in_queue', 'in_progress') AND lease IS NULL
+              AND next_at > now()
+        """),
+        {"ids": list(job_ids)},
+    )
+
+
+async def count_streamed(session: AsyncSession, job_id: UUID, *, pieces: int) -> None:
+    """So many pieces of its output were handed out."""
+    await session.execute(
+        text("UPDATE jobs SET streamed = streamed + :pieces WHERE id = :id"),
+        {"id": job_id, "pieces": pieces},
+    )
+
+
+async def find_purgeable(session: AsyncSession, *, endpoint: str, owner: UUID | None) -> list[UUID]:
+    """The jobs of an endpoint that wait, here or in the upstream's queue: what a purge removes."""
+    return list(
+        await session.scalars(
+            text("""
+                SELECT id FROM jobs
+                WHERE endpoint = :endpoint AND finished_at IS NULL
+                  AND state IN ('queued', 'in_queue') AND cancel_requested_at IS NULL
+                  AND (CAST(:owner AS uuid) IS NULL OR key_id = :owner)
+            """),
+            {"endpoint": endpoint, "owner": owner},
+        )
+    )

@@ -1,0 +1,93 @@
+"""A job that the gateway sends itself, while its client waits: a text that is streamed.
+
+It is written down before it is sent, and held by a lease, as one that a stage has claimed. If this
+process dies its outcome is unknown; it is never sent again by itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from models.attempt import AttemptEnd, answer_attempts, settle_attempts
+from models.base import new_id
+from models.claims import extend_lease
+from models.endpoint_stats import add_endpoints
+from models.errors import DatabaseUnavailable
+from models.handle import HeldBy, NewHandle, take_handles
+from models.lane import StageName
+from models.transitions import Move, NewJob, begin_direct_job, move_jobs
+from workers.lane import HEARTBEAT_SECONDS, LEASE_SECONDS
+from workers.runtime import Runtime
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class DirectJob:
+    id: UUID
+    lease: UUID
+
+
+class HeldByAnother(Exception):
+    """The request's name belongs to a job that is there; nothing was written."""
+
+    def __init__(self, held: HeldBy) -> None:
+        super().__init__(held)
+        self.held = held
+
+
+@asynccontextmanager
+async def open_direct_job(
+    runtime: Runtime, job: NewJob, handle: NewHandle | None
+) -> AsyncIterator[DirectJob]:
+    """Write the job down, and hold it until the end.
+
+    Args:
+        handle: the name that its client gave it.
+
+    Raises:
+        HeldByAnother: it is the name of a job that is there.
+        DatabaseUnavailable: nothing was written; nothing may be sent.
+    """
+    direct = DirectJob(job.id, new_id())
+    async with runtime.database.begin() as session:
+        for held in (await take_handles(session, [handle] if handle else [])).values():
+            raise HeldByAnother(held)
+        await add_endpoints(session, [job.endpoint])
+        await begin_direct_job(session, job, lease=direct.lease, lease_seconds=LEASE_SECONDS)
+    heart = asyncio.create_task(_beat(runtime, direct))
+    try:
+        yield direct
+    finally:
+        heart.cancel()
+
+
+async def end_direct_job(runtime: Runtime, move: Move, answer: AttemptEnd) -> None:
+    """Write how it ended. If that fails, its lease runs out, and its outcome is unknown."""
+    try:
+        async with runtime.database.begin() as session:
+            moved = await move_jobs(session, [move])
+            await answer_attempts(session, [answer])
+            await settle_attempts(session, job_ids=list(moved))
+    except DatabaseUnavailable as error:
+        log.warning("end_not_recorded", job=str(move.job_id), error=str(error))
+
+
+async def _beat(runtime: Runtime, direct: DirectJob) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT_SECONDS)
+        try:
+            async with runtime.database.begin() as session:
+                await extend_lease(
+                    session,
+                    StageName.SUBMIT,
+                    ids=[direct.id],
+                    lease=direct.lease,
+                    seconds=LEASE_SECONDS,
+                )
+        except DatabaseUnavailable as error:
+            log.warning("heartbeat_missed", error=str(error))

@@ -1,0 +1,184 @@
+"""Webhook: tell a producer's own address that its job has ended, signed by Standard Webhooks.
+
+claim   webhooks of jobs that have ended, with the jobs and their files
+act     POST the job as `/status` shows it; a 2xx is all that counts
+record  delivered, or again later: for a day, and then given up until somebody replays it
+chain   itself
+
+The address was named by somebody else, so what it leads to is looked at when it is connected to
+(`endpoints/guard.py`), and no redirect is followed.
+"""
+
+import asyncio
+import datetime as dt
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import aiohttp
+import httpx
+import orjson
+import structlog
+from celery import shared_task
+from standardwebhooks.webhooks import Webhook
+
+from endpoints.guard import ForbiddenAddress
+from models.artifact import list_artifacts
+from models.claims import Notice, claim_deliveries
+from models.delivery import DeliveryFailure, record_deliveries
+from models.job_queries import JobFilter, list_jobs
+from models.key import get_keys
+from models.lane import StageName
+from tasks.results import describe_job_upstream
+from workers import operator_settings
+from workers.lane import Chain, Stage, work_lane
+from workers.runtime import Runtime
+
+ACT_SECONDS = 15.0
+GIVE_UP_SECONDS = 24 * 3600.0
+# After each try that failed; the last again and again, until a day is over. With jitter.
+WAITS_SECONDS = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A webhook, ready to be sent."""
+
+    notice: Notice
+    body: bytes
+    secret: str | None  # None: of a job without a key
+
+    @property
+    def id(self) -> UUID:
+        return self.notice.id
+
+    @property
+    def lease(self) -> UUID:
+        return self.notice.lease
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    notice: Notice
+    error: str | None = None
+    http_status: int | None = None
+
+
+async def claim(
+    runtime: Runtime, endpoint: str, limit: int, lease: UUID, lease_seconds: float
+) -> Sequence[Message]:
+    async with runtime.database.begin() as session:
+        notices = await claim_deliveries(
+            session,
+            StageName.WEBHOOK,
+            endpoint=endpoint,
+            limit=limit,
+            lease=lease,
+            lease_seconds=lease_seconds,
+        )
+        job_ids = [notice.job_id for notice in notices]
+        jobs = {
+            job.id: job for job in await list_jobs(session, JobFilter(job_ids=job_ids), limit=None)
+        }
+        artifacts = await list_artifacts(session, job_ids=job_ids)
+        keys = await get_keys(session, {job.key_id for job in jobs.values() if job.key_id})
+    links = await runtime.links()
+    messages = []
+    for notice in notices:
+        job = jobs[notice.job_id]
+        files = [file for file in artifacts if file.job_id == job.id]
+        key = keys.get(job.key_id) if job.key_id else None
+        secret = runtime.secret.webhook_secret(key.id, key.webhook_version) if key else None
+        body = orjson.dumps(describe_job_upstream(job, files, links))
+        messages.append(Message(notice, body, secret))
+    return messages
+
+
+async def act(runtime: Runtime, row: Message) -> Sent:
+    headers = sign(row)
+    try:
+        async with asyncio.timeout(ACT_SECONDS):
+            response = await runtime.guarded_http.post(
+                row.notice.request["url"],
+                content=row.body,
+                headers={"Content-Type": "application/json", **headers},
+                follow_redirects=False,
+            )
+    except (
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        aiohttp.ClientError,
+        ForbiddenAddress,
+        TimeoutError,
+        OSError,
+        ValueError,
+    ) as error:
+        return Sent(row.notice, f"{type(error).__name__}: {error}"[:500])
+    if response.is_success:
+        return Sent(row.notice, http_status=response.status_code)
+    said = response.text[:200].replace("\x00", "").strip()
+    error_text = f"HTTP {response.status_code}" + (f": {said}" if said else "")
+    return Sent(row.notice, error_text, response.status_code)
+
+
+def sign(message: Message) -> dict[str, str]:
+    """The headers of Standard Webhooks; the id is the same each time it is sent."""
+    message_id = f"msg_{message.notice.id.hex}"
+    now = dt.datetime.now(dt.UTC)
+    headers = {"webhook-id": message_id, "webhook-timestamp": str(int(now.timestamp()))}
+    if message.secret is not None:
+        signature = Webhook(message.secret).sign(message_id, now, message.body.decode())
+        headers["webhook-signature"] = signature
+    return headers
+
+
+async def record(runtime: Runtime, endpoint: str, ends: Sequence[Sent]) -> Chain:
+    failed = {}
+    for sent in ends:
+        if sent.error is None:
+            continue
+        wait = WAITS_SECONDS[min(sent.notice.tries, len(WAITS_SECONDS)) - 1]
+        wait *= random.uniform(0.8, 1.2)  # noqa: S311 -- jitter
+        over = sent.notice.pending_seconds + wait > GIVE_UP_SECONDS
+        failed[sent.notice.id] = DeliveryFailure(error=sent.error, retry_in=None if over else wait)
+        log.warning(
+            "webhook_failed",
+            job=str(sent.notice.job_id),
+            endpoint=endpoint,
+            tries=sent.notice.tries,
+            error=sent.error,
+            given_up=over,
+        )
+    async with runtime.database.begin() as session:
+        await record_deliveries(
+            session,
+            lease=ends[0].notice.lease,
+            ids=[sent.notice.id for sent in ends],
+            failed=failed,
+            http_statuses={
+                sent.notice.id: sent.http_status for sent in ends if sent.http_status is not None
+            },
+        )
+    waits = [one.retry_in for one in failed.values() if one.retry_in is not None]
+    return {StageName.WEBHOOK: min(waits)} if waits else {}
+
+
+WEBHOOK = Stage(
+    name=StageName.WEBHOOK,
+    batch=50,
+    act_seconds=ACT_SECONDS,
+    operation=operator_settings.WEBHOOK,
+    flush_seconds=0.05,
+    interruptible=False,  # one that was received would be received again
+    claim=claim,
+    act=act,
+    record=record,
+)
+
+
+@shared_task(name="pressroom.webhook", ignore_result=True)
+def webhook(endpoint: str, at: int) -> None:
+    work_lane(WEBHOOK, endpoint, at)

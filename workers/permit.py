@@ -1,0 +1,57 @@
+"""One call to the upstream that is no lane's: made now, under the same quota as all others."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from redis.exceptions import RedisError
+
+from endpoints.catalogue import Operation
+from models.base import new_id
+from workers.runtime import Runtime
+
+log = structlog.get_logger()
+
+
+class QuotaSpent(Exception):
+    """The upstream's limit leaves no room for a call now; or nobody knows, for Redis is away."""
+
+    def __init__(self, retry_in: float) -> None:
+        super().__init__(retry_in)
+        self.retry_in = retry_in  # seconds
+
+
+@asynccontextmanager
+async def one_call(
+    runtime: Runtime, endpoint: str, operation: Operation, *, seconds: float
+) -> AsyncIterator[None]:
+    """Leave to make one call, given back at the end.
+
+    Args:
+        seconds: what the call takes at most.
+
+    Raises:
+        QuotaSpent: there is none.
+    """
+    lease = new_id()
+    limit = await runtime.limit(endpoint, operation)
+    try:
+        for _ in range(2):
+            permits = await runtime.quota.take(
+                operation, endpoint, lease=lease, want=1, limit=limit, lease_seconds=seconds
+            )
+            if not permits.forgotten:
+                break
+            await runtime.quota.restore(operation, endpoint, limit=limit, answered_seconds_ago=None)
+    except RedisError as error:
+        log.warning("quota_not_known", endpoint=endpoint, error=str(error))
+        raise QuotaSpent(1.0) from error
+    if permits.count == 0:
+        raise QuotaSpent(max(permits.retry_in, 0.1))
+    try:
+        yield
+    finally:
+        try:
+            await runtime.quota.give_back(operation, endpoint, lease=lease, limit=limit, answered=1)
+        except RedisError as error:
+            log.warning("permits_not_given_back", error=str(error))
