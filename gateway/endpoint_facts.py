@@ -29,7 +29,10 @@ def describe_endpoint(endpoint: Endpoint) -> dict[str, Any]:
 def sample_input(endpoint: Endpoint) -> dict[str, Any]:
     """The least that the endpoint takes: defaults, and for what is required an example."""
     fields = endpoint.schema["properties"]
-    return {name: _sample(fields[name]) for name in endpoint.schema.get("required", [])}
+    names = list(endpoint.schema.get("required", []))
+    for option in endpoint.schema.get("anyOf", ())[:1]:  # the documented one
+        names += option["required"]
+    return {name: _sample(fields[name]) for name in names}
 
 
 def _sample(schema: dict[str, Any]) -> Any:  # noqa: ANN401 -- any JSON

@@ -31,6 +31,7 @@ class ApiError(Exception):
         detail: what came, and what was wanted.
         problems: one line for each thing that is wrong, where there may be several.
         job_id: the job that was asked for; where none was, there is none.
+        type_: tells this problem from others of the same status, where a program may want to.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class ApiError(Exception):
         problems: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
         job_id: str | None = None,
+        type_: str = "about:blank",
     ) -> None:
         super().__init__(status, detail)
         self.status = status
@@ -48,11 +50,12 @@ class ApiError(Exception):
         self.problems = list(problems)
         self.headers = dict(headers or {})
         self.job_id = job_id
+        self.type = type_
 
     def describe(self) -> dict[str, Any]:
         """As problem+json."""
         body: dict[str, Any] = {
-            "type": "about:blank",
+            "type": self.type,
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,

@@ -80,7 +80,7 @@ async def check(state: GatewayState, caller: Caller, asked: Submission) -> Incom
                 dict(asked.s3_config or {}),
                 webhook,
                 asked.on_unknown,
-                cache,
+                asked.cache,
             ]
         ),
         idempotency_key=asked.idempotency_key,
@@ -109,4 +109,5 @@ def conflict(key: str | None) -> ApiError:
     return ApiError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         f"the Idempotency-Key {key!r} belongs to another request of the last 24 hours",
+        type_="/problems/idempotency-key-reused",
     )

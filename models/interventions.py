@@ -4,7 +4,7 @@ None of it takes a row from a worker that holds it: what is on its way is marked
 holds it, or the next that claims it, acts on the mark. Each is one statement, guarded by the state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from sqlalchemy import text
@@ -101,6 +101,15 @@ async def retry_jobs(session: AsyncSession, *, job_ids: Sequence[UUID]) -> dict[
     return dict(rows.tuples().all())
 
 
+async def has_cancel_requested(session: AsyncSession, *, job_ids: Collection[UUID]) -> bool:
+    """Whether one of the jobs is in flight and to be cancelled: it is due at once."""
+    statement = text("""
+        SELECT EXISTS (SELECT FROM jobs WHERE id = ANY(:ids) AND cancel_requested_at IS NOT NULL
+                       AND finished_at IS NULL)
+    """)
+    return bool(await session.scalar(statement, {"ids": list(job_ids)}))
+
+
 async def hasten_polls(session: AsyncSession, *, job_ids: Sequence[UUID]) -> None:
     """Jobs in flight that are likely to have ended: they are due now."""
     await session.execute(
@@ -128,7 +137,7 @@ async def find_purgeable(session: AsyncSession, *, endpoint: str, owner: UUID | 
             text("""
                 SELECT id FROM jobs
                 WHERE endpoint = :endpoint AND finished_at IS NULL
-                  AND state IN ('queued', 'in_queue') AND cancel_requested_at IS NULL
+                  AND state IN ('queued', 'submitting', 'in_queue') AND cancel_requested_at IS NULL
                   AND (CAST(:owner AS uuid) IS NULL OR key_id = :owner)
             """),
             {"endpoint": endpoint, "owner": owner},

@@ -25,6 +25,7 @@ from endpoints.outcomes import Accepted, Busy, Fault, Refused, SubmitOutcome
 from models.attempt import Answer, AttemptEnd, answer_attempts
 from models.delivery import wake_deliveries
 from models.endpoint_stats import get_durations
+from models.interventions import has_cancel_requested
 from models.job import TERMINAL, JobState, Reason, Route
 from models.lane import StageName, close_lane, note_lane_works
 from models.transitions import (
@@ -120,6 +121,7 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
         ]
         moved = await move_jobs(session, moves)
         await answer_attempts(session, [_answer(done) for done in ends])
+        to_be_cancelled = await has_cancel_requested(session, job_ids=moved)
         # One that goes back to the queue may have been cancelled on the way.
         ended = {move.job_id for move in moves if move.to in ENDED_OR_QUEUED} & moved
         if ended:
@@ -161,7 +163,7 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
             log.info("lease_lost", job=str(move.job_id), attempt=done.row.attempt)
     if any(move.to is JobState.IN_QUEUE for move in moves):
         # What came by /runsync is kept for a minute: it is asked for early.
-        at_once = any(done.row.route is Route.RUNSYNC for done in ends)
+        at_once = to_be_cancelled or any(done.row.route is Route.RUNSYNC for done in ends)
         chain[StageName.POLL] = 0.0 if at_once else first_poll
     retries = [
         move.due_in

@@ -21,6 +21,7 @@ from aiohttp import web
 from endpoints.emulator.app import create_app
 from endpoints.emulator.config import EmulatorConfig
 from models.database import Database, empty_tables
+from models.key import IssuedKey, Scope, issue_key
 from models.migrate import migrate
 from workers.app import make_app
 from workers.health import check_database, check_redis
@@ -144,6 +145,26 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     finally:
         take_down(settings, lambda _step: None)
         assert Supervisor(settings).find_leftovers() == []
+
+
+@pytest.fixture(scope="module")
+def gateway_key(stack: Settings) -> str:
+    """A key of the stack's gateway that may hand jobs in, and sees its own alone."""
+    return make_key(stack, "tests", Scope.RUN).secret
+
+
+def make_key(settings: Settings, name: str, *scopes: Scope) -> IssuedKey:
+    """A new key."""
+
+    async def make() -> IssuedKey:
+        database = Database(settings.database_dsn, name="tests")
+        try:
+            async with database.begin() as session:
+                return await issue_key(session, name=name, scopes=scopes)
+        finally:
+            await database.close()
+
+    return asyncio.run(make())
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,7 @@
 """One call to the upstream that is no lane's: made now, under the same quota as all others."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +11,8 @@ from redis.exceptions import RedisError
 from endpoints.catalogue import Operation
 from models.base import new_id
 from workers.runtime import Runtime
+
+PATIENCE_SECONDS = 3.0  # for a limit that is used up: whoever asks waits, too
 
 log = structlog.get_logger()
 
@@ -25,7 +29,7 @@ class QuotaSpent(Exception):
 async def one_call(
     runtime: Runtime, endpoint: str, operation: Operation, *, seconds: float
 ) -> AsyncIterator[None]:
-    """Leave to make one call, given back at the end.
+    """Leave to make one call, waited for if need be, and given back at the end.
 
     Args:
         seconds: what the call takes at most.
@@ -35,19 +39,24 @@ async def one_call(
     """
     lease = new_id()
     limit = await runtime.limit(endpoint, operation)
-    try:
-        for _ in range(2):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
             permits = await runtime.quota.take(
                 operation, endpoint, lease=lease, want=1, limit=limit, lease_seconds=seconds
             )
-            if not permits.forgotten:
-                break
-            await runtime.quota.restore(operation, endpoint, limit=limit, answered_seconds_ago=None)
-    except RedisError as error:
-        log.warning("quota_not_known", endpoint=endpoint, error=str(error))
-        raise QuotaSpent(1.0) from error
-    if permits.count == 0:
-        raise QuotaSpent(max(permits.retry_in, 0.1))
+            if permits.forgotten:
+                await runtime.quota.restore(
+                    operation, endpoint, limit=limit, answered_seconds_ago=None
+                )
+        except RedisError as error:
+            log.warning("quota_not_known", endpoint=endpoint, error=str(error))
+            raise QuotaSpent(1.0) from error
+        if permits.count:
+            break
+        if time.monotonic() + permits.retry_in > deadline:
+            raise QuotaSpent(permits.retry_in)
+        await asyncio.sleep(permits.retry_in)
     try:
         yield
     finally:

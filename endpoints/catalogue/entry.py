@@ -4,6 +4,7 @@ The values are read from `data/*.yaml` by `loading`; the arithmetic of a price i
 """
 
 import enum
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -85,15 +86,42 @@ class Output:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What JSON Schema cannot ask of a `size` of width*height: its pixels, and its shape.
+
+    `most_ratio` is the longer side over the shorter.
+    """
+
+    least_pixels: PositiveInt
+    most_pixels: PositiveInt
+    most_ratio: PositiveInt
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    def problem(self, size: object) -> Problem | None:
+        """Return what is wrong with a size; whether it is one at all, the schema says."""
+        sides = re.fullmatch(r"(\d{1,5})\*(\d{1,5})", size) if isinstance(size, str) else None
+        if sides is None:
+            return None
+        short, long = sorted((int(sides[1]), int(sides[2])))
+        if not self.least_pixels <= short * long <= self.most_pixels:
+            wanted = f"between {self.least_pixels} and {self.most_pixels} pixels"
+            return Problem("size", size, wanted)
+        if long > short * self.most_ratio:
+            return Problem("size", size, f"between 1:{self.most_ratio} and {self.most_ratio}:1")
+        return None
+
+
 @dataclass(frozen=True, eq=False)  # no slots: the input check is built at its first use
 class Endpoint:
     """One hosted endpoint. Compared by identity: the catalogue holds one object for each.
 
     `task` and `also` are what it is for ("text-to-image"). `schema` is the JSON Schema (draft
-    2020-12) of its `input`; it is shared and must not be changed. `typical_seconds` and
-    `typical_delay_seconds` are the run and the wait of the documented sample, where to start a
-    forecast from. `openai` holds the model names of the OpenAI-compatible route, the default
-    first; None if there is no such route.
+    2020-12) of its `input`; it is shared and must not be changed. `frame` bounds `size` further.
+    `typical_seconds` and `typical_delay_seconds` are the run and the wait of the documented sample,
+    where to start a forecast from. `openai` holds the model names of the OpenAI-compatible route,
+    the default first; None if there is no such route.
     """
 
     id: str
@@ -109,6 +137,7 @@ class Endpoint:
     also: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     openai: tuple[str, ...] | None = None
+    frame: Frame | None = None
     limits: Mapping[Operation, Limit] = field(default_factory=dict)
 
     def check(self, values: object) -> list[Problem]:
@@ -116,7 +145,12 @@ class Endpoint:
 
         Takes any JSON value: what is no object is one problem.
         """
-        return self._check.problems(values)
+        found = self._check.problems(values)
+        if self.frame is not None and isinstance(values, Mapping):
+            misfit = self.frame.problem(values.get("size"))
+            if misfit is not None and all(problem.field != misfit.field for problem in found):
+                found.append(misfit)
+        return found
 
     def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the input as the endpoint takes it: what was given, else the default."""

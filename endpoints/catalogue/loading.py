@@ -10,14 +10,14 @@ import importlib.resources
 import re
 from collections.abc import Iterator, Mapping
 from importlib.resources.abc import Traversable
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, PositiveFloat, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from endpoints.catalogue.catalogue import Catalogue
-from endpoints.catalogue.entry import Endpoint, Kind, Length, Output, Price, Unit
+from endpoints.catalogue.entry import Endpoint, Frame, Kind, Length, Output, Price, Unit
 from endpoints.catalogue.limits import Limit, Operation
 from endpoints.catalogue.problem import InputCheck
 
@@ -58,6 +58,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _Option(_Strict):
+    """One of the ways in which `anyOf` can be met."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    required: list[str] | None = None  # of an object
+    multiple_of: PositiveFloat | None = None
+    enum: list[Any] | None = None
+
+
 class _FieldSchema(_Strict):
     model_config = ConfigDict(alias_generator=to_camel)
 
@@ -77,6 +87,7 @@ class _FieldSchema(_Strict):
     max_items: int | None = None
     properties: "dict[str, _FieldSchema] | None" = None
     required: list[str] | None = None
+    any_of: Annotated[list[_Option], Field(min_length=2)] | None = None
     additional_properties: Literal[False] | None = None
 
 
@@ -96,6 +107,7 @@ class _Entry(_Strict):
     typical: _Typical
     output: Output
     input: _FieldSchema
+    frame: Frame | None = None
     limits: dict[Operation, Limit] = {}
 
 
@@ -168,6 +180,7 @@ def _read_endpoints(folder: Traversable, file: str) -> Iterator[Endpoint]:
             about=entry.about,
             aliases=entry.aliases,
             openai=entry.openai,
+            frame=entry.frame,
             schema=raw["input"],
             price=entry.price,
             output=entry.output,
@@ -175,7 +188,12 @@ def _read_endpoints(folder: Traversable, file: str) -> Iterator[Endpoint]:
             typical_delay_seconds=entry.typical.delay_seconds,
             limits=entry.limits,
         )
-        for field, reason in (*_schema_faults(endpoint.schema), *_price_faults(endpoint)):
+        faults = (
+            *_schema_faults(endpoint.schema),
+            *_frame_faults(endpoint),
+            *_price_faults(endpoint),
+        )
+        for field, reason in faults:
             raise CatalogueError(file, endpoint_id, field, reason)
         yield endpoint
 
@@ -185,7 +203,12 @@ def _schema_faults(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     properties = schema.get("properties", {})
     if schema["type"] == "object" and not (properties and "additionalProperties" in schema):
         yield "input", "an object has to list its properties and take no others"
-    for name in schema.get("required", ()):
+    named = list(schema.get("required", ()))
+    for option in schema.get("anyOf", ()):
+        if len(option) != 1 or ("required" in option) != (schema["type"] == "object"):
+            yield "input.anyOf", "an option is one keyword, and that is `required` of objects alone"
+        named += option.get("required", ())
+    for name in named:
         if name not in properties:
             yield f"input.{name}", "required, but not described"
     for name, inner in properties.items():
@@ -193,6 +216,16 @@ def _schema_faults(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             for problem in InputCheck(inner).problems(inner["default"]):
                 yield f"input.{name}.default", str(problem)
         yield from _schema_faults(inner.get("items", inner))
+
+
+def _frame_faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    if endpoint.frame is None:
+        return
+    size = endpoint.schema["properties"].get("size", {})
+    if problem := endpoint.frame.problem(size.get("default")):
+        yield "input.size.default", str(problem)
+    elif "pattern" not in size:
+        yield "frame", "'size' is no input of this endpoint that has a pattern"
 
 
 def _price_faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:

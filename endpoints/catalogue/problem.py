@@ -3,6 +3,7 @@
 width: 1000 is not a multiple of 64
 promt: unknown field, did you mean 'prompt'?
 prompt: missing, wanted a non-empty string
+input: an object is not complete without images or image
 """
 
 import difflib
@@ -111,6 +112,8 @@ def _translate(error: ValidationError) -> Iterator[Problem]:
             yield Problem(_path(path), came, TYPE_WORDS[rule])
         case "multipleOf":
             yield Problem(_path(path), came, f"a multiple of {rule}")
+        case "anyOf":
+            yield Problem(_path(path), came, _wanted_of(rule, came))
         case _:
             yield Problem(_path(path), came, _wanted(schema, came))
 
@@ -140,9 +143,20 @@ def _wanted(schema: Mapping[str, Any], came: object = None) -> str:
             wanted = f"between {least} and {most}"
         case {"minimum": least}:
             wanted = f"at least {least}"
+        case {"multipleOf": step}:
+            wanted = f"a multiple of {step}"
         case _:
             wanted = TYPE_WORDS[schema["type"]]
     return wanted
+
+
+def _wanted_of(options: list[Mapping[str, Any]], came: object) -> str:
+    """Say in words what would do: of fields, any of them; of values, what is documented.
+
+    That is the first option. The others are exceptions that a client needs.
+    """
+    fields = [" and ".join(option["required"]) for option in options if "required" in option]
+    return f"complete without {' or '.join(fields)}" if fields else _wanted(options[0], came)
 
 
 def _one_of(allowed: Iterable[object], came: object) -> str:

@@ -174,7 +174,8 @@ def _native_input(call: Call, body: Mapping[str, object], *, max_tokens: int) ->
         "messages": messages,
         "sampling_params": {"max_tokens": max_tokens},
     }
-    if "model" in endpoint.schema["properties"]:
+    model = endpoint.schema["properties"].get("model", {})
+    if body["model"] in model.get("enum", ()):  # the endpoint's own name stands for its default
         values["model"] = body["model"]
     return values
 

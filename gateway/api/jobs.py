@@ -126,7 +126,10 @@ async def create_bulk(
 
 @routes.post("/wait", summary="Wait for the first end of several")
 async def wait_for_any(request: Request, asked: WaitRequest, caller: Reading) -> Response:
-    """Answers once at least one of them has ended, with all that have; or when the wait is over."""
+    """Answers once at least one of them has ended, with all that have; or when the wait is over.
+
+    Without their inputs, which who waits has.
+    """
     state = get_state(request)
     ids = list(dict.fromkeys(asked.ids))
     known, ended = await _look(state, ids, caller)
@@ -141,6 +144,7 @@ async def wait_for_any(request: Request, asked: WaitRequest, caller: Reading) ->
             {
                 **describe_job(job, [file for file in files if file.job_id == job.id], links),
                 "why": explain(job, []),
+                "input": None,
             }
             for job in ended
         ],

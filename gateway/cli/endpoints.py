@@ -110,8 +110,11 @@ def say_allowed(schema: dict[str, Any]) -> str:
         said.append(f"{schema['minimum']:g} to {schema['maximum']:g}")
     elif "minimum" in schema:
         said.append(f"at least {schema['minimum']:g}")
-    if "multipleOf" in schema:
-        said.append(f"multiples of {schema['multipleOf']:g}")
+    for rule in (schema, *schema.get("anyOf", ())):
+        if "multipleOf" in rule:
+            said.append(f"multiples of {rule['multipleOf']:g}")
+        elif "enum" in rule:
+            said.append(", ".join(map(str, rule["enum"])))
     if "maxItems" in schema:
         said.append(f"{schema.get('minItems', 0)} to {schema['maxItems']} items")
     if schema.get("format") == "uri":

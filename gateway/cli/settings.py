@@ -146,6 +146,8 @@ def _table(described: list[dict[str, Any]]) -> Any:  # noqa: ANN401 -- Rich's
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 -- any setting
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or None
     return value if value is None or isinstance(value, int | float | str) else str(value)
 
 

@@ -1,5 +1,6 @@
 """`pressroom up`, `down`, `status`, and `run`: the stack of this machine, and its processes."""
 
+import asyncio
 import json
 import signal
 import threading
@@ -9,7 +10,9 @@ import typer
 from rich.console import Console
 
 from gateway.cli.console import fail, make_table, notes, read_settings
+from models.database import Database
 from models.errors import DatabaseUnavailable
+from models.key import IssuedKey, Scope, has_keys, issue_key
 from workers.settings import Settings
 from workers.stack.lifecycle import bring_up, flower_url, take_down
 from workers.stack.supervisor import ProcessState, StackError, Supervisor
@@ -54,6 +57,7 @@ def up(
         except StackError as error:
             fail(error)
     show_stack(settings)
+    make_first_key(settings)
     if detach:
         notes.print("stop it with [bold]pressroom down[/bold]")
         return
@@ -66,6 +70,27 @@ def up(
         if not supervisor.is_up():
             fail("the stack was stopped from elsewhere")
     down()
+
+
+def make_first_key(settings: Settings) -> None:
+    """Make a key if there is none yet, and show it, once."""
+    issued = asyncio.run(_issue_first_key(settings))
+    if issued is None:
+        notes.print("API key   made earlier; [bold]pressroom keys create NAME[/bold] makes another")
+        return
+    out.print(f"API key   {issued.secret}", highlight=False, soft_wrap=True)
+    notes.print("          shown once; it may do everything, as PRESSROOM_KEY or Bearer token")
+
+
+async def _issue_first_key(settings: Settings) -> IssuedKey | None:
+    database = Database(settings.database_dsn, name="cli")
+    try:
+        async with database.begin() as session:
+            if await has_keys(session):
+                return None
+            return await issue_key(session, name="first", scopes=[Scope.RUN, Scope.OPERATE])
+    finally:
+        await database.close()
 
 
 def down() -> None:
@@ -165,7 +190,7 @@ def flower() -> None:
 
 @run_app.command()
 def gateway() -> None:
-    """Run the gateway, which takes the upstream's webhooks."""
+    """Run the gateway: the API over HTTP, stored files, the upstream's webhooks."""
     from gateway.app import run_gateway  # noqa: PLC0415
 
     run_gateway(read_settings())

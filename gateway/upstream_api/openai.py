@@ -207,9 +207,10 @@ class Call:
     def _cost(self) -> str | None:
         if self.listed is None:
             return None
+        known = self.listed.schema["properties"]
         cost = bill(
             self.listed,
-            {},
+            {"model": self.body["model"]} if "model" in self.body and "model" in known else {},
             input_tokens=self.completion.input_tokens,
             output_tokens=self.completion.output_tokens,
         )

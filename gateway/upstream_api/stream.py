@@ -80,9 +80,11 @@ async def _ask(state: GatewayState, job: Job) -> tuple[str, list[Any]]:
             headers={"Retry-After": str(max(round(error.retry_in), 1))},
         ) from error
     outputs = list(found.outputs) if isinstance(found, Pieces) else []
+    more = isinstance(found, Pieces) and found.state in RUNNING and bool(outputs or found.state)
     if job.state is JobState.COMPLETED:
-        return say_status(job.state), outputs
-    if isinstance(found, Pieces | Running) and found.state in RUNNING:
+        # It may have more to hand out, and clients end at the first word of an end.
+        return "IN_PROGRESS" if more else say_status(job.state), outputs
+    if more or (isinstance(found, Running) and found.state in RUNNING):
         return (found.state or job.state).upper(), outputs
     # It ended, or says nothing of use: the poll finds out what is true.
     async with runtime.database.begin() as session:

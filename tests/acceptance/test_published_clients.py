@@ -35,7 +35,10 @@ NODE_PROGRAMS = ("runpod_sdk", "ai_sdk", "guide_fetch")
 SECONDS = 120.0  # a program that takes longer hangs
 FLUX = "black-forest-labs-flux-1-dev"
 QWEN = "Qwen/Qwen3-32B-AWQ"
-FAILURE = 'request failed with 400, {"code": 400, "message": "the image could not be fetched"}'
+UPSTREAM_FAILURE = (
+    'request failed with 400, {"code": 400, "message": "the image could not be fetched"}'
+)
+FAILURE = "request failed with 400: the image could not be fetched"  # the same, read
 USD_A_PIXEL = 0.0024 / 1e6  # of Flux Schnell
 SYNC_BODY = """{
     "input": {
@@ -99,7 +102,7 @@ def _endpoints_of_ones_own(stack) -> None:
             ),
         ):
             assert admin.post("/custom", json=custom).is_success
-        fault = {"kind": "fail_job", "endpoint": "always-fails", "body": FAILURE}
+        fault = {"kind": "fail_job", "endpoint": "always-fails", "body": UPSTREAM_FAILURE}
         assert admin.post("/faults", json=fault).is_success
 
 

@@ -84,6 +84,19 @@ async def test_an_endpoint_that_takes_messages_gets_them(client):
     assert code == 200
 
 
+async def test_the_name_of_an_endpoint_stands_for_its_default_model(client):
+    body = {**CHAT, "model": "moonshot-kimi"}
+
+    code, reply = await ask(client, "/v2/moonshot-kimi/openai/v1/chat/completions", body)
+
+    async with client.get("/admin/ledger") as answer:
+        ledger = await answer.json()
+    tokens = reply["usage"]
+    usd = 0.95e-6 * tokens["prompt_tokens"] + 4e-6 * tokens["completion_tokens"]
+    assert (code, reply["model"]) == (200, "moonshot-kimi")
+    assert float(ledger["total_usd"]) == pytest.approx(usd, abs=1e-8)
+
+
 async def test_a_model_of_another_letter_case_is_unknown(client):
     code, reply = await ask(client, f"{QWEN}/chat/completions", {**CHAT, "model": MODEL.lower()})
 

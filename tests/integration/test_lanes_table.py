@@ -198,7 +198,10 @@ async def test_every_stage_with_due_rows_is_found(database):
         await add_artifacts(session, [file])
         await add_deliveries(
             session,
-            [NewDelivery(job_id=job_id, endpoint=FLUX, kind=DeliveryKind.CELERY, request={})],
+            [
+                NewDelivery(job_id=job_id, endpoint=FLUX, kind=kind, request={})
+                for kind in DeliveryKind
+            ],
         )
         await cancel_jobs(session, job_ids=[job_id])
         await wake_deliveries(session, ended=[job_id], hold_seconds=0)

@@ -10,6 +10,7 @@ from endpoints.catalogue import Fault, load_catalogue
 FLUX = "black-forest-labs-flux-1-dev"
 LORA = "qwen-image-t2i-lora"
 NANO = "nano-banana-edit"
+EITHER = "seedream-v4-edit"
 ENDPOINTS = {endpoint.id: endpoint for endpoint in load_catalogue()}
 PNG = "https://example.com/fox.png"
 
@@ -25,7 +26,7 @@ def problems(endpoint_id, **values):
         (FLUX, {"prompt": ""}, "prompt: '' is not a non-empty string"),
         (FLUX, {"prompt": None}, "prompt: null is not a string"),
         (FLUX, {"prompt": "a", "width": 1000}, "width: 1000 is not a multiple of 64"),
-        (FLUX, {"prompt": "a", "width": 1600}, "width: 1600 is not between 256 and 1536"),
+        (FLUX, {"prompt": "a", "width": 2112}, "width: 2112 is not between 256 and 2048"),
         (FLUX, {"prompt": "a", "width": "1024"}, "width: '1024' is not an integer"),
         (FLUX, {"prompt": "a", "width": 1024.5}, "width: 1024.5 is not an integer"),
         (FLUX, {"prompt": "a", "seed": True}, "seed: true is not an integer"),
@@ -47,6 +48,8 @@ def problems(endpoint_id, **values):
             "zzz: unknown field, wanted one of prompt, images, enable_safety_checker",
         ),
         (NANO, {"prompt": "a"}, "images: missing, wanted a list of 1 to 4 items"),
+        (EITHER, {"prompt": "a"}, "input: an object is not complete without images or image"),
+        (EITHER, {"prompt": "a", "image": 1}, "image: 1 is not a string"),
         (
             NANO,
             {"prompt": "a", "images": []},

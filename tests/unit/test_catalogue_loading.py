@@ -10,6 +10,7 @@ from endpoints.catalogue import CatalogueError, Limit, Operation
 from endpoints.catalogue.loading import read_catalogue
 
 P_IMAGE_PRICE = "price: {per: job, usd: 0.005}"
+QWEN_PRICE = "price: {per: job, usd: 0.02}"
 
 
 @pytest.fixture
@@ -39,20 +40,42 @@ def replace(file, old, new):
             "input.num_inference_steps.default: input: 99 is not between",
         ),
         (
-            "default: 1024, min",
-            "default: 1000, min",
+            "default: 1024\n    minimum",
+            "default: 1000\n    minimum",
             "width.default: input: 1000 is not a multiple",
         ),
         ("required: [prompt]", "required: [promt]", "input.promt: required, but not described"),
         (P_IMAGE_PRICE, "price: {per: job, usd: much}", "p-image-t2i: price.usd"),
         (P_IMAGE_PRICE, "price: {per: job, cost: 1, usd: 1}", "p-image-t2i: price.cost"),
-        (P_IMAGE_PRICE, "price: {per: pixel, usd: 1}", "price: 'width' is not an input"),
+        (QWEN_PRICE, "price: {per: pixel, usd: 1}", "price: 'width' is not an input"),
         (
             P_IMAGE_PRICE,
             "price: {per: job, by: [size], usd: {a: 1}}",
             "price: 'size' is not an input",
         ),
         (P_IMAGE_PRICE, "price: {per: second, usd: 1}", "price.length: missing, wanted one of"),
+        (", {enum: [1140, 1328]}]", "]", "width.anyOf: List should have at least 2 items"),
+        ("[{multipleOf: 64}", "[{multipleof: 64}", "width.anyOf.0.multipleof: Extra inputs"),
+        ("[{multipleOf: 64}", "[{}", "input.anyOf: an option is one keyword"),
+        ("[{multipleOf: 64}", "[{required: [width]}", "input.anyOf: an option is one keyword"),
+        ("{required: [image]}", "{enum: [1]}", "qwen-image-edit: input.anyOf: an option is one"),
+        ("{required: [images]}", "{required: [imgs]}", "input.imgs: required, but not described"),
+        ("least_pixels: 589824", "most_pixels: 589824", "'most_pixels' stands here twice"),
+        (
+            "least_pixels: 589824",
+            "pixels: 589824",
+            "wan-2-6-t2i: frame.least_pixels: Field required",
+        ),
+        (
+            "least_pixels: 589824",
+            "least_pixels: 1048577",
+            "wan-2-6-t2i: input.size.default: size: '1024*1024' is not between 1048577 and",
+        ),
+        (
+            P_IMAGE_PRICE,
+            P_IMAGE_PRICE + "\n    frame: {least_pixels: 1, most_pixels: 2, most_ratio: 1}",
+            "p-image-t2i: frame: 'size' is no input of this endpoint",
+        ),
         ("additionalProperties: false", "additionalProperties: true", "additionalProperties"),
         ("p-image-t2i:", "z-image-turbo:", "'z-image-turbo' stands here twice"),
         ("aliases: [google-nano-banana-edit]", "aliases: [p-image-t2i]", "'p-image-t2i' is taken"),

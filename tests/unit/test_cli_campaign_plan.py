@@ -103,7 +103,7 @@ def test_a_value_out_of_range_is_named_with_its_file_and_line(tmp_path):
 
     assert refuse(make_source(path)) == [
         "a.tsv:3: width: 1000 is not a multiple of 64",
-        "a.tsv:4: width: 99999 is not between 256 and 1536",
+        "a.tsv:4: width: 99999 is not between 256 and 2048",
         "a.tsv:5: width: 'wide' is not an integer",
     ]
 

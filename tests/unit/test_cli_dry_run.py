@@ -69,7 +69,7 @@ def test_a_campaign_with_a_bad_line_shows_the_lines_and_how_many_more(tmp_path):
 
     lines = shown.stderr.splitlines()
     assert (shown.exit_code, shown.stdout) == (2, "")
-    assert f"{path}:20: width: 1 is not between 256 and 1536" in lines
+    assert f"{path}:20: width: 1 is not between 256 and 2048" in lines
     assert "... and 10 more" in lines
     assert lines[-1].endswith("30; nothing was enqueued")
 

@@ -28,7 +28,9 @@ def test_every_setting_is_documented_and_nothing_else_is():
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_setting_is_documented_as_the_program_describes_it(name):
     default = FIELDS[name].get_default(call_default_factory=True)
-    shown = "-" if default is None else f"`{default:g}`" if isinstance(default, float) else None
+    shown = (
+        "-" if default in {None, ()} else f"`{default:g}`" if isinstance(default, float) else None
+    )
 
     assert DOCUMENTED[name] == (shown or f"`{default}`", FIELDS[name].description)
 

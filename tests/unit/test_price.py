@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endpoints.catalogue import Basis, bill, estimate, load_catalogue
+from endpoints.catalogue import Basis, Estimate, bill, estimate, load_catalogue
 
 CATALOGUE = load_catalogue()
 ENDPOINTS = {endpoint.id: endpoint for endpoint in CATALOGUE}
 WAV = "https://example.com/voice.wav"
+PNG = "https://example.com/fox.png"
 
 
 def price_of(endpoint_id, **values):
@@ -46,6 +47,31 @@ def test_a_price_by_the_pixel_rounds_to_the_printed_total(endpoint_id, values, p
 
 
 @pytest.mark.parametrize(
+    ("endpoint_id", "width", "height", "usd"),
+    [
+        ("black-forest-labs-flux-1-dev", 1328, 1328, "0.03527168"),
+        ("black-forest-labs-flux-1-dev", 1472, 1140, "0.0335616"),
+        ("black-forest-labs-flux-1-dev", 2048, 2048, "0.08388608"),
+        ("black-forest-labs-flux-1-schnell", 1328, 1328, "0.0042326016"),
+    ],
+)
+def test_a_size_that_is_on_no_page_has_a_price_by_the_pixel(endpoint_id, width, height, usd):
+    values = {"width": width, "height": height}
+
+    assert price_of(endpoint_id, **values) == Estimate(Decimal(usd), Basis.EXACT)
+    assert bill_for(endpoint_id, values) == Decimal(usd)
+
+
+@pytest.mark.parametrize(
+    ("endpoint_id", "usd"),
+    [("qwen-image-edit", "0.02"), ("seedream-v4-edit", "0.027"), ("kling-video-o1-r2v", "0.56")],
+)
+@pytest.mark.parametrize("pictures", [{"image": PNG}, {"images": [PNG]}, {"images": [PNG] * 4}])
+def test_pictures_cost_the_same_whichever_way_and_however_many_are_sent(endpoint_id, usd, pictures):
+    assert price_of(endpoint_id, **pictures) == Estimate(Decimal(usd), Basis.EXACT)
+
+
+@pytest.mark.parametrize(
     ("endpoint_id", "values", "printed"),
     [
         ("p-image-t2i", {}, "0.005"),
@@ -58,6 +84,9 @@ def test_a_price_by_the_pixel_rounds_to_the_printed_total(endpoint_id, values, p
         ("nano-banana-edit", {}, "0.038"),
         ("p-image-edit", {}, "0.01"),
         ("qwen-image-edit", {}, "0.02"),
+        ("qwen-image-edit", {"size": "4096*4096"}, "0.02"),
+        ("wan-2-6-t2i", {"size": "1280*1280"}, "0.03"),
+        ("p-image-t2i", {"aspect_ratio": "custom", "width": 1440, "height": 1440}, "0.005"),
         ("qwen-image-edit-2511", {}, "0.02"),
         ("qwen-image-edit-2511-lora", {}, "0.025"),
         ("seedream-v4-edit", {}, "0.027"),
@@ -127,6 +156,8 @@ def test_a_picture_costs_what_is_printed(endpoint_id, values, printed):
         ("wan-2-6-i2v", {"duration": 5}, "0.5"),
         ("wan-2-6-i2v", {"duration": 10}, "1"),
         ("wan-2-6-i2v", {"duration": 15}, "1.5"),
+        ("wan-2-6-i2v", {"size": "720*1280", "duration": 5}, "0.5"),
+        ("wan-2-6-i2v", {"size": "1080*1920", "duration": 10}, "1.5"),
         ("wan-2-6-i2v", {"size": "1920*1080", "duration": 5}, "0.75"),
         ("wan-2-6-i2v", {"size": "1920*1080", "duration": 10}, "1.5"),
         ("wan-2-6-i2v", {"size": "1920*1080", "duration": 15}, "2.25"),
@@ -206,7 +237,16 @@ def test_the_length_of_a_file_does_not_matter_where_the_duration_decides():
 
 @pytest.mark.parametrize(
     ("seconds", "usd"),
-    [(1, "0.21"), (3, "0.21"), (4, "0.42"), (6, "0.42"), (6.5, "0.63"), (9, "0.63"), (9.1, None)],
+    [
+        (1, "0.21"),
+        (3, "0.21"),
+        (4, "0.42"),
+        (6, "0.42"),
+        (6.5, "0.63"),
+        (9, "0.63"),
+        (10, "0.63"),
+        (10.1, None),
+    ],
 )
 def test_a_motion_clip_is_billed_by_its_band(seconds, usd):
     billed = bill_for("kling-v2-6-std-motion-control", output_seconds=seconds)
@@ -216,9 +256,10 @@ def test_a_motion_clip_is_billed_by_its_band(seconds, usd):
 
 def test_a_motion_clip_of_unknown_length_is_allowed_the_dearest_band():
     found = price_of("kling-v2-6-std-motion-control")
+    asked = price_of("kling-v2-6-std-motion-control", duration=3)
 
-    assert (found.usd, found.basis) == (Decimal("0.63"), Basis.MEDIA)
-    assert bill_for("kling-v2-6-std-motion-control") is None
+    assert found == asked == Estimate(Decimal("0.63"), Basis.MEDIA)
+    assert bill_for("kling-v2-6-std-motion-control", {"duration": 3}) is None
 
 
 def test_speech_without_a_stated_cost_is_billed_by_its_seconds():
