@@ -51,8 +51,9 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(
         None,
-        description="Where the upstream can reach our gateway, for its webhooks. "
-        "None are asked for if unset (with the emulator: the gateway's own address).",
+        description="How the gateway is reached from outside: links to files begin with it, and "
+        "the upstream's webhooks come to it. If unset, links begin as the request for them did, "
+        "and no webhooks are asked for (with the emulator: at the gateway's own address).",
     )
     secret: SecretStr | None = Field(
         None,

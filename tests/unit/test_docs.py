@@ -28,11 +28,10 @@ def test_every_setting_is_documented_and_nothing_else_is():
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_setting_is_documented_as_the_program_describes_it(name):
     default = FIELDS[name].get_default(call_default_factory=True)
-    shown = (
-        "-" if default in {None, ()} else f"`{default:g}`" if isinstance(default, float) else None
-    )
+    shown = f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+    nothing = default is None or default == ()
 
-    assert DOCUMENTED[name] == (shown or f"`{default}`", FIELDS[name].description)
+    assert DOCUMENTED[name] == ("-" if nothing else shown, FIELDS[name].description)
 
 
 def test_the_readme_names_only_commands_that_there_are():
