@@ -50,7 +50,7 @@ _STATES = {
 _RUNNING = (UpstreamState.IN_QUEUE, UpstreamState.IN_PROGRESS)
 
 # Statuses of an intermediary that passed the request on and did not get the answer back.
-_REPLY_LOST = frozenset({502, 504, 520, 522, 524})
+REPLY_LOST = frozenset({502, 504, 520, 522, 524})
 # 4xx that say "not now" and not "not ever".
 _LATER = frozenset({408, 425})
 
@@ -58,7 +58,7 @@ _LATER = frozenset({408, 425})
 def read_submit(response: httpx.Response) -> SubmitOutcome:
     """What an answer to `/run` means."""
     status = response.status_code
-    body = _read_json(response)
+    body = read_json(response.content)
     if busy := _read_busy(response, body):
         return busy
     state = _read_state(body)
@@ -67,10 +67,10 @@ def read_submit(response: httpx.Response) -> SubmitOutcome:
     if found and (response.is_success or not (refused or state is UpstreamState.FAILED)):
         return Accepted(found, status)  # even under a 5xx: it has an id, so it may be billed
     if refused:
-        return Refused(_read_error(response, body), status)
-    if status in _REPLY_LOST or response.is_success:
-        return Unknown(_read_error(response, body), status)
-    return Fault(_read_error(response, body), status)
+        return Refused(read_error(response, body), status)
+    if status in REPLY_LOST or response.is_success:
+        return Unknown(read_error(response, body), status)
+    return Fault(read_error(response, body), status)
 
 
 def read_poll(response: httpx.Response) -> PollOutcome:
@@ -79,7 +79,7 @@ def read_poll(response: httpx.Response) -> PollOutcome:
     The body comes before the HTTP status: that of a failed job is undocumented. Under an error it
     counts only if it names a job: `{"status": "error"}` is how intermediaries speak of themselves.
     """
-    body = _read_json(response)
+    body = read_json(response.content)
     if busy := _read_busy(response, body):
         return busy
     if response.status_code == httpx.codes.NOT_FOUND:
@@ -87,13 +87,13 @@ def read_poll(response: httpx.Response) -> PollOutcome:
     state = _read_state(body)
     named = response.is_success or _read_id(body) is not None
     if not isinstance(body, dict) or state is None or not named:
-        return Fault(_read_error(response, body), response.status_code)
+        return Fault(read_error(response, body), response.status_code)
     if state in _RUNNING:
         return Running(state)
     return Ended(
         state=state,
         output=body.get("output"),
-        error=None if state is UpstreamState.COMPLETED else _read_error(response, body),
+        error=None if state is UpstreamState.COMPLETED else read_error(response, body),
         delay_ms=_read_milliseconds(body.get("delayTime")),
         execution_ms=_read_milliseconds(body.get("executionTime")),
         worker_id=_read_text(body.get("workerId")),
@@ -105,27 +105,29 @@ def read_pieces(response: httpx.Response) -> Pieces | PollOutcome:
 
     A reply that is none of these is read as one to `/status`.
     """
-    body = _read_json(response)
-    if body is None and response.is_success:
-        lines = [line for line in response.content.splitlines() if line.strip()]
-        body = [_read_loose_json(line) for line in lines]
-        if not body or None in body:
-            return read_poll(response)
-    items = body.get("stream") if isinstance(body, dict) else body
-    if response.is_success and isinstance(items, list):
-        return Pieces(
-            _read_state(body),
-            tuple(
-                item["output"] if isinstance(item, dict) and "output" in item else item
-                for item in items
-            ),
-        )
+    body = read_json(response.content)
+    if response.is_success:
+        if isinstance(body, dict) and isinstance(body.get("stream"), list):
+            return Pieces(_read_state(body), _read_pieces(body["stream"]))
+        if isinstance(body, list):
+            return Pieces(None, _read_pieces(body))
+        if body is None or (isinstance(body, dict) and "output" in body and "status" not in body):
+            lines = [line for line in response.content.splitlines() if line.strip()]
+            items = [_read_loose_json(line) for line in lines] if body is None else [body]
+            if items and None not in items:
+                return Pieces(None, _read_pieces(items))
     return read_poll(response)
+
+
+def _read_pieces(items: list[Any]) -> tuple[Any, ...]:
+    return tuple(
+        item["output"] if isinstance(item, dict) and "output" in item else item for item in items
+    )
 
 
 def read_workers(response: httpx.Response) -> dict[str, int] | None:
     """How many workers do what, of an answer to `/health`."""
-    body = _read_json(response)
+    body = read_json(response.content)
     workers = body.get("workers") if isinstance(body, dict) and response.is_success else None
     if not isinstance(workers, dict):
         return None
@@ -152,22 +154,21 @@ def _read_busy(response: httpx.Response, body: object) -> Busy | None:
     if status == httpx.codes.TOO_MANY_REQUESTS:
         return Busy(
             BusyCause.RATE_LIMITED,
-            _read_error(response, body),
+            read_error(response, body),
             read_retry_after(response),
             status,
         )
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        return Busy(BusyCause.KEY_REFUSED, _read_error(response, body), KEY_REFUSED_SECONDS, status)
+        return Busy(BusyCause.KEY_REFUSED, read_error(response, body), KEY_REFUSED_SECONDS, status)
     if status == httpx.codes.PAYMENT_REQUIRED:
         return Busy(
-            BusyCause.PAYMENT_REQUIRED, _read_error(response, body), KEY_REFUSED_SECONDS, status
+            BusyCause.PAYMENT_REQUIRED, read_error(response, body), KEY_REFUSED_SECONDS, status
         )
     return None
 
 
-def _read_json(response: httpx.Response) -> object:
-    """The body as Postgres can keep it, or None if it is not JSON."""
-    content = response.content
+def read_json(content: bytes) -> object:
+    """The JSON as Postgres can keep it, or None if it is none."""
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -243,22 +244,22 @@ def _read_milliseconds(value: object) -> int | None:
     return int(value) if 0 <= value < 2**31 else None
 
 
-def _read_error(response: httpx.Response, body: object) -> str:
+def read_error(response: httpx.Response, body: object) -> str:
     """The upstream's own words, or failing that the HTTP status and the start of the body."""
     if isinstance(body, dict):
         output = body.get("output")
         for holder in (body, output if isinstance(output, dict) else {}):
             for key in ("error", "message", "detail"):
-                if text := _error_text(holder.get(key)):
+                if text := read_error_text(holder.get(key)):
                     return _clean_text(text[:ERROR_TEXT_LIMIT])
     shown = _clean_text(response.text[:200]).strip()
     return f"HTTP {response.status_code}" + (f": {shown}" if shown else "")
 
 
-def _error_text(value: object) -> str | None:
+def read_error_text(value: object) -> str | None:
     """An error given as text, as an object, or as text with a JSON object inside."""
     if isinstance(value, dict):
-        return _error_text(value.get("message")) or orjson.dumps(value).decode()
+        return read_error_text(value.get("message")) or orjson.dumps(value).decode()
     if not isinstance(value, str) or not value.strip():
         return None
     start = value.find("{")
@@ -267,6 +268,6 @@ def _error_text(value: object) -> str | None:
             inner = orjson.loads(value[start:])
         except orjson.JSONDecodeError:
             return value
-        if isinstance(inner, dict) and (message := _error_text(inner.get("message"))):
+        if isinstance(inner, dict) and (message := read_error_text(inner.get("message"))):
             return (value[:start].rstrip(" ,:") + ": " + message).lstrip(": ")
     return value

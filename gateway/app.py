@@ -18,7 +18,7 @@ from gateway import files, health, hints
 from gateway.api import add_api
 from gateway.errors import add_error_handlers
 from gateway.state import open_state
-from gateway.upstream_api import jobs, openai, stream
+from gateway.upstream_api import batch, jobs, openai, stream
 from workers import telemetry
 from workers.settings import Settings
 
@@ -52,7 +52,7 @@ def make_gateway(settings: Settings) -> FastAPI:
     )
     gateway.state.workers_known = {}
     add_error_handlers(gateway)
-    for part in (jobs, stream, openai, files, hints, health):
+    for part in (jobs, batch, stream, openai, files, hints, health):
         gateway.include_router(part.routes)
     add_api(gateway)
     return gateway

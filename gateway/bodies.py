@@ -13,8 +13,15 @@ from tasks.intake import DEPTH_LIMIT
 
 # Of a body that is too large so much is read and thrown away: who is still sending hears no answer.
 DRAINED_BYTES = 64_000_000
-_LONG_NUMBER = re.compile(rb"[0-9]{19,}")
-_OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+# Over all that is no integer of 19 digits or more; it never steps back, however large the body is.
+_NEXT_LONG_INTEGER = re.compile(
+    rb"""(?: [^"0-9-]++
+        | "[^"\\]*+ (?: \\. [^"\\]*+ )*+"
+        | -?[0-9]++ (?: \.[0-9]++ (?:[eE][+-]?[0-9]++)? | [eE][+-]?[0-9]++ )
+        | -?[0-9]{1,18}+ (?![0-9.eE])
+    )*+ (-?[0-9]++)""",
+    re.VERBOSE,
+)
 
 
 async def read_body(request: Request, *, most_bytes: int) -> bytes:
@@ -70,18 +77,24 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise _malformed(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise _malformed(f"the body is a JSON {_say_type(body)}; an object was wanted")
-    if depth(body, most=DEPTH_LIMIT) > DEPTH_LIMIT:
+    opened = raw.count(b"[") + raw.count(b"{")
+    if opened > DEPTH_LIMIT and depth(body, most=DEPTH_LIMIT) > DEPTH_LIMIT:
         raise _malformed(f"the body is nested deeper than {DEPTH_LIMIT} levels")
-    if _LONG_NUMBER.search(raw) and _has_long_number(raw):
+    if _changes_a_number(raw):
         raise _malformed("a number has more digits than 64 bits hold: it would be changed")
     return body
 
 
-def _has_long_number(raw: bytes) -> bool:
-    """Whether there is an integer that was read as a float; digits in texts do not count."""
-    for found in _LONG_NUMBER.finditer(_OUTSIDE_STRINGS.sub(b'""', raw)):
-        before = found.string[max(found.start() - 1, 0) : found.start()]
-        if before not in {b".", b"e", b"E", b"+"} and int(found.group()) >= 2**64:
+def _changes_a_number(raw: bytes) -> bool:
+    """Whether there is an integer that was read as a float; digits in texts do not count.
+
+    Args:
+        raw: JSON.
+    """
+    end = 0
+    while found := _NEXT_LONG_INTEGER.match(raw, end):
+        value, end = int(found[1]), found.end()
+        if not -(2**63) <= value < 2**64:
             return True
     return False
 

@@ -57,6 +57,7 @@ class EndWatch:
                 self._waiters[job_id].discard(event)
                 if not self._waiters[job_id]:
                     del self._waiters[job_id]
+                    self._ended_at.pop(job_id, None)
 
     async def run(self) -> None:
         """Look until cancelled; only while somebody waits."""
@@ -64,7 +65,6 @@ class EndWatch:
             await self._wanted.wait()
             if not self._waiters:
                 self._wanted.clear()
-                self._ended_at.clear()
                 continue
             pause = LOOK_SECONDS
             try:
@@ -81,8 +81,9 @@ class EndWatch:
             async with self._runtime.database.begin() as session:
                 ended = await find_ended(session, wanted[start : start + LOOKED_FOR_AT_ONCE])
             for job in ended:
+                if job.id not in self._waiters:  # they left while it was looked for
+                    continue
                 first_seen = self._ended_at.setdefault(job.id, now)
                 if job.settled or now - first_seen >= FILES_SECONDS:
-                    for event in self._waiters.get(job.id, ()):
+                    for event in self._waiters[job.id]:
                         event.set()
-                    del self._ended_at[job.id]

@@ -14,12 +14,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
+from gateway.disconnect import ClientGone
 from models.errors import DatabaseUnavailable, NotFound
 from tasks.intake import InvalidRequest, TooLarge
 
 PROBLEM = "application/problem+json"
 RETRY_SECONDS = 2  # when Postgres is away
+CLIENT_CLOSED = 499  # nobody reads it; no number of HTTP's own says it
 
 log = structlog.get_logger()
 
@@ -139,6 +142,11 @@ def add_error_handlers(gateway: FastAPI) -> None:
         return answer_error(
             request, ApiError(error.status_code, detail, headers=dict(error.headers or {}))
         )
+
+    @gateway.exception_handler(ClientGone)  # while it was waited for
+    @gateway.exception_handler(ClientDisconnect)  # while its body was read
+    async def gone(_request: Request, _error: ClientGone | ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_CLOSED)
 
     @gateway.exception_handler(Exception)
     async def bug(request: Request, error: Exception) -> Response:

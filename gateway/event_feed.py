@@ -5,7 +5,7 @@ the others. Nothing is left out between the two, and nothing comes twice.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 import structlog
@@ -51,7 +51,8 @@ class EventFeed:
             try:
                 # The common reader begins no later than this listener's own reading ends.
                 if self._place is None:
-                    self._place = await self._now()
+                    now = await self._now()
+                    self._place = self._place or now  # another may have begun it meanwhile
                 self._wanted.set()
                 # What the common reader has passed already, and what comes while this is read,
                 # is in the table or in the queue: `place` tells which of it is new.
@@ -83,7 +84,7 @@ class EventFeed:
                 continue
             pause = READ_SECONDS
             try:
-                self._tell(await self._read_new())
+                await self._tell_new()
             except DatabaseUnavailable as error:
                 log.warning("events_not_read", listeners=len(self._listeners), error=str(error))
                 pause = READ_AGAIN_SECONDS
@@ -93,20 +94,14 @@ class EventFeed:
         async with self._runtime.database.begin() as session:
             return await find_place(session)
 
-    async def _read_new(self) -> list[Event]:
+    async def _tell_new(self) -> None:
         if self._place is None:
-            return []
-        found: list[Event] = []
+            return
         async for event in self._read(self._place, None):
-            found.append(event)
-            self._place = place_of(event)
-        return found
-
-    def _tell(self, events: Sequence[Event]) -> None:
-        for event in events:
             for listener in self._listeners:
                 if not listener.full():
                     listener.put_nowait(event)
+            self._place = place_of(event)
 
     async def _read(self, after: Place, owner: UUID | None) -> AsyncIterator[Event]:
         while True:

@@ -84,7 +84,7 @@ async def serve(request: Request, artifact: Artifact, *, thumbnail: bool = False
         raise ApiError(HTTPStatus.NOT_FOUND, f"the file is not stored: it is {artifact.state}")
     etag = f'"{artifact.sha256}{"-thumbnail" if thumbnail else ""}"'
     media_type = "image/webp" if thumbnail else artifact.media_type or "application/octet-stream"
-    inline = media_type.startswith(SHOWN_INLINE) and media_type != "image/svg+xml"
+    inline = media_type.startswith(SHOWN_INLINE) and not media_type.startswith("image/svg")
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
@@ -95,7 +95,8 @@ async def serve(request: Request, artifact: Artifact, *, thumbnail: bool = False
         "Access-Control-Allow-Origin": "*",
         "Cross-Origin-Resource-Policy": "cross-origin",
     }
-    if etag in request.headers.get("if-none-match", ""):
+    seen = request.headers.get("if-none-match", "")
+    if etag in seen or seen.strip() == "*":
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     store = get_state(request).runtime.store
     try:
@@ -107,7 +108,7 @@ async def serve(request: Request, artifact: Artifact, *, thumbnail: bool = False
         ) from error
     except StoreError as error:
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "the store does not answer") from error
-    wanted = _read_range(request, etag, size)
+    wanted = _read_range(request, etag, size) if request.method == "GET" else None
     start, end = wanted or (0, size)
     status = HTTPStatus.OK
     if wanted:

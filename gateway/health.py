@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from redis.exceptions import RedisError
 
+from gateway.api.answers import Readiness
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
 from models.database import ping
@@ -34,7 +35,8 @@ async def healthz() -> dict[str, str]:
 @routes.get(
     "/readyz",
     summary="What it rests on answers",
-    responses={503: {"description": "Requests cannot be taken; the body says why."}},
+    response_model=Readiness,
+    responses={503: {"description": "Requests cannot be taken; it says why.", "model": Readiness}},
 )
 async def readyz(request: Request) -> Response:
     """`ready` is about taking requests; `problems` are also of what works on them."""
@@ -91,8 +93,11 @@ async def _check_workers(runtime: Runtime) -> str:
 
 
 async def _check_lanes(runtime: Runtime) -> str:
-    async with runtime.database.begin() as session:
-        lanes = await find_lanes(session)
+    try:
+        async with runtime.database.begin() as session:
+            lanes = await find_lanes(session)
+    except DatabaseUnavailable as error:
+        return str(error)
     held = [lane for lane in lanes if lane.paused or lane.closed_seconds is not None]
     if not held:
         return "ok"

@@ -85,7 +85,7 @@ async def check(state: GatewayState, caller: Caller, asked: Submission) -> Incom
         ),
         idempotency_key=asked.idempotency_key,
         webhook=webhook,
-        cache=cache,
+        cache=cache and not asked.s3_config,  # its files are wanted in a place of its own
     )
 
 

@@ -183,7 +183,7 @@ async def replay_delivery(session: AsyncSession, delivery_id: UUID) -> Delivery 
     replayed = await session.scalar(
         text("""
             UPDATE deliveries SET state = 'pending', next_at = now(), pending_at = now(), tries = 0,
-                error = NULL, http_status = NULL
+                error = NULL, http_status = NULL, delivered_at = NULL
             WHERE id = :id AND lease IS NULL AND state <> 'waiting' RETURNING id
         """),
         {"id": delivery_id},

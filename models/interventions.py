@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.base import count_rows
 from models.job import TERMINAL, JobState, Reason
 
 
@@ -48,7 +49,10 @@ async def expire_jobs(session: AsyncSession) -> list[UUID]:
         text("""
             WITH late AS (
                 SELECT id, CASE
-                    WHEN created_at + make_interval(secs => CAST(policy ->> 'ttl' AS float) / 1000)
+                    WHEN make_interval(secs => CAST(policy ->> 'ttl' AS float) / 1000)
+                        -- Of a retry the time counts from when it was asked for, a little earlier.
+                        + coalesce((SELECT min(sent_at) FROM attempts WHERE retries > 0
+                            AND attempts.job_id = jobs.id AND number > attempts_before), created_at)
                         <= now() THEN 'ttl_passed' ELSE 'ran_too_long' END AS reason
                 FROM jobs
                 WHERE deadline_at <= now() AND finished_at IS NULL AND cancel_requested_at IS NULL
@@ -73,6 +77,8 @@ async def expire_jobs(session: AsyncSession) -> list[UUID]:
 async def retry_jobs(session: AsyncSession, *, job_ids: Sequence[UUID]) -> dict[UUID, str]:
     """Queue jobs again that ended without a result, under their ids; what they were is dropped.
 
+    What it cost so far stays in the ledger, beside the attempts that it was spent on.
+
     Returns id to endpoint of those: a job that is under way, completed, was cancelled, or does not
     exist, is not among them. Their producers will be told of the new end.
     """
@@ -85,6 +91,7 @@ async def retry_jobs(session: AsyncSession, *, job_ids: Sequence[UUID]) -> dict[
                     upstream_id = NULL, submitted_at = NULL, polled_at = NULL, misses = 0,
                     cancel_requested_at = NULL, cancel_reason = NULL,
                     output = NULL, delay_ms = NULL, execution_ms = NULL, worker_id = NULL,
+                    cost_usd = NULL, input_tokens = NULL, output_tokens = NULL, streamed = 0,
                     deadline_at = now() + make_interval(
                         secs => CAST(policy ->> 'ttl' AS float) / 1000)
                 WHERE id = ANY(:ids) AND state IN ('failed', 'timed_out', 'lost', 'rejected')
@@ -98,7 +105,7 @@ async def retry_jobs(session: AsyncSession, *, job_ids: Sequence[UUID]) -> dict[
         """),
         {"ids": list(job_ids)},
     )
-    return dict(rows.tuples().all())
+    return {row.id: row.endpoint for row in rows}
 
 
 async def has_cancel_requested(session: AsyncSession, *, job_ids: Collection[UUID]) -> bool:
@@ -120,6 +127,12 @@ async def hasten_polls(session: AsyncSession, *, job_ids: Sequence[UUID]) -> Non
         """),
         {"ids": list(job_ids)},
     )
+
+
+async def begin_streaming(session: AsyncSession, job_id: UUID, *, pieces: int) -> bool:
+    """Take so many pieces to hand out, unless some were handed out before; whether it was done."""
+    statement = text("UPDATE jobs SET streamed = :pieces WHERE id = :id AND streamed = 0")
+    return count_rows(await session.execute(statement, {"id": job_id, "pieces": pieces})) > 0
 
 
 async def count_streamed(session: AsyncSession, job_id: UUID, *, pieces: int) -> None:

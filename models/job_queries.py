@@ -14,7 +14,7 @@ from sqlalchemy.orm import defer
 from models.attempt import Attempt
 from models.errors import NotFound
 from models.event import Event
-from models.job import Job, JobState
+from models.job import Job, JobState, Route
 
 Table = Literal["jobs", "campaigns", "artifacts", "api_keys"]
 
@@ -46,6 +46,7 @@ class JobFilter:
     campaign_id: UUID | None = None
     job_ids: Sequence[UUID] | None = None
     owner: UUID | None = None  # the key whose jobs
+    routes: Sequence[Route] | None = None
     created_after: dt.datetime | None = None
     created_before: dt.datetime | None = None
 
@@ -98,6 +99,8 @@ def _where(statement: Select[T], wanted: JobFilter) -> Select[T]:
         statement = statement.where(Job.id.in_(wanted.job_ids))
     if wanted.owner is not None:
         statement = statement.where(Job.key_id == wanted.owner)
+    if wanted.routes is not None:
+        statement = statement.where(Job.route.in_(wanted.routes))
     if wanted.created_after is not None:
         statement = statement.where(Job.created_at >= wanted.created_after)
     if wanted.created_before is not None:

@@ -102,7 +102,7 @@ async def issue_key(
         name=name,
         hash=hash_key(secret),
         shown=secret[:SHOWN_CHARACTERS],
-        scopes=sorted(scopes),
+        scopes=sorted(set(scopes)),
         requests_per_second=requests_per_second,
         result_cache=result_cache,
     )

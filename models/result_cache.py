@@ -46,7 +46,7 @@ async def find_results(session: AsyncSession, wanted: Sequence[Wanted]) -> dict[
             "prints": [one.fingerprint for one in wanted],
         },
     )
-    return dict(rows.tuples().all())
+    return {row.job_id: row.id for row in rows}
 
 
 async def give_results(session: AsyncSession, results: dict[UUID, UUID]) -> None:

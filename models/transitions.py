@@ -180,11 +180,19 @@ def end(
     return Move(job_id=job_id, lease=lease, to=state, reason=reason, **facts)
 
 
+CLAIM_BYTES = 32_000_000  # of inputs that one claim holds in memory; one it takes, however large
+
 CLAIM_SUBMISSIONS: TextClause = text(f"""
-    WITH {due_rows(StageName.SUBMIT)}, claimed AS (
+    WITH {due_rows(StageName.SUBMIT)}, sized AS (
+        -- The size as it is stored, which is known without reading what is stored out of line.
+        SELECT jobs.id, pg_column_size(jobs.input) AS bytes, sum(pg_column_size(jobs.input))
+            OVER (ORDER BY jobs.next_at, jobs.id ROWS UNBOUNDED PRECEDING) AS bytes_so_far
+        FROM due JOIN jobs ON jobs.id = due.id
+    ), claimed AS (
         UPDATE jobs SET state = 'submitting', lease = :lease, attempt = attempt + 1,
             next_at = now() + make_interval(secs => :lease_seconds)
-        FROM due WHERE jobs.id = due.id
+        FROM sized
+        WHERE jobs.id = sized.id AND (bytes_so_far <= :bytes OR bytes_so_far = bytes)
         RETURNING jobs.id, jobs.attempt, jobs.input, jobs.on_unknown, jobs.route, jobs.policy,
             jobs.sealed, jobs.attempts_before,
             extract(epoch FROM jobs.deadline_at - now()) AS seconds_left
@@ -199,11 +207,18 @@ CLAIM_SUBMISSIONS: TextClause = text(f"""
 async def claim_submissions(
     session: AsyncSession, *, endpoint: str, limit: int, lease: UUID, lease_seconds: float
 ) -> Sequence[Submission]:
-    """Take up to `limit` queued jobs, and write an attempt for each into the ledger."""
-    rows = await session.execute(
-        CLAIM_SUBMISSIONS,
-        {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
-    )
+    """Take up to `limit` queued jobs, and write an attempt for each into the ledger.
+
+    Fewer if their inputs are large: a worker holds them all at once.
+    """
+    values = {
+        "endpoint": endpoint,
+        "limit": limit,
+        "bytes": CLAIM_BYTES,
+        "lease": lease,
+        "lease_seconds": lease_seconds,
+    }
+    rows = await session.execute(CLAIM_SUBMISSIONS, values)
     return [
         Submission(
             id=row.id,

@@ -5,5 +5,6 @@ submit     POST /run                          each stage: claim, act, record, ch
 poll       GET /status                        (workers/lane.py runs them)
 archive    the files into our store           media.py    what a file is
 notify     word to the producer               results.py  what a producer is told
+batch      requests that waited, to jobs
 sweep      rings for what is overdue
 """

@@ -10,6 +10,7 @@
 Nothing is rung for here: who accepts answers first.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -98,9 +99,10 @@ async def accept(session: AsyncSession, incoming: Sequence[Incoming]) -> Accepta
             new.append(one)
             answers[one.job.id] = Accepted(job_id=one.job.id, state=JobState.QUEUED)
         else:
+            job = owners.get(held.job_id, held)  # the first of two in a batch may have joined one
             answers[one.job.id] = Accepted(
-                job_id=held.job_id,
-                state=held.state,
+                job_id=job.job_id,
+                state=job.state,
                 existing=True,
                 conflict=held.request_hash != one.request_hash,
             )
@@ -120,6 +122,7 @@ async def accept(session: AsyncSession, incoming: Sequence[Incoming]) -> Accepta
 async def _find_owners(session: AsyncSession, incoming: Sequence[Incoming]) -> dict[UUID, HeldBy]:
     """Of each request that had come before, by its new job's id: the job that it is."""
     owners: dict[UUID, HeldBy] = {}
+    named: dict[UUID, NewHandle] = {}  # by their Idempotency-Key, as long as no seed says otherwise
     for kind in HandleKind:  # the client's own name counts before the seed
         first: dict[tuple[UUID, HandleKind, str], NewHandle] = {}
         later: list[NewHandle] = []
@@ -142,6 +145,15 @@ async def _find_owners(session: AsyncSession, incoming: Sequence[Incoming]) -> d
             owners[handle.job_id] = held.get(
                 handle.full_name, HeldBy(winner.job_id, JobState.QUEUED, winner.request_hash)
             )
+        if kind is HandleKind.IDEMPOTENCY_KEY:
+            named = {one.job_id: one for one in first.values() if one.job_id not in owners}
+    # A name whose request joined a job is that job's, for as long as any other.
+    joined = [
+        dataclasses.replace(handle, job_id=owners[job_id].job_id)
+        for job_id, handle in named.items()
+        if job_id in owners
+    ]
+    await take_handles(session, joined)
     return owners
 
 

@@ -28,6 +28,7 @@ from workers.runtime import Runtime
 from workers.secret import Secret
 
 ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # in JSON; a backslash may be text, too
 DEPTH_LIMIT = 200  # of an input: what every reader on its way can read
 
 
@@ -167,7 +168,7 @@ def _measure(request: Request, values: dict[str, Any], problems: list[str]) -> t
         raise InvalidRequest(
             request.endpoint, [*problems, f"the input is no JSON: {error}"]
         ) from error
-    return len(written), b"\\u0000" in written
+    return len(written), b"\\u0000" in written and NUL.search(written) is not None
 
 
 def _find_forbidden_media(listed: Endpoint, values: dict[str, Any], guard: Guard) -> list[str]:

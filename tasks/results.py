@@ -64,7 +64,7 @@ def describe_job(
     if not brief:
         described |= {
             "input": job.input,
-            "output": links.rewrite(job.output, artifacts),
+            "output": show_output(job, artifacts, links),
             "artifacts": [describe_artifact(artifact, links) for artifact in artifacts],
         }
     return described
@@ -80,10 +80,24 @@ def describe_job_upstream(job: Job, artifacts: Sequence[Artifact], links: Links)
     if job.worker_id is not None:
         reply["workerId"] = job.worker_id
     if job.state is JobState.COMPLETED and job.output is not None:
-        reply["output"] = links.rewrite(job.output, artifacts)
+        reply["output"] = show_output(job, artifacts, links)
     if reply["status"] not in {"IN_QUEUE", "IN_PROGRESS", "COMPLETED"}:
         reply["error"] = say_error(job)
     return reply
+
+
+def show_output(job: Job, artifacts: Sequence[Artifact], links: Links) -> Any:  # noqa: ANN401 -- any JSON
+    """What the job gave: with our links, and with the cost that this job had, if it is a copy."""
+    output = links.rewrite(job.output, artifacts)
+    if job.cached_from is None:
+        return output
+    if isinstance(output, list):
+        return [_without_cost(item) for item in output]
+    return _without_cost(output)
+
+
+def _without_cost(item: Any) -> Any:  # noqa: ANN401 -- any JSON
+    return {**item, "cost": 0} if isinstance(item, dict) and "cost" in item else item
 
 
 def say_status(state: JobState) -> str:

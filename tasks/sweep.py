@@ -15,6 +15,7 @@ from models.handle import forget_handles
 from models.interventions import expire_jobs
 from models.lane import find_lanes, try_sweep_lock
 from models.transitions import give_up_orphans, resolve_unknown
+from tasks.batch import finish_batches
 from workers.runtime import Runtime, get_process
 from workers.sweep_watch import note_sweep
 
@@ -43,6 +44,7 @@ async def sweep_lanes(runtime: Runtime) -> int:
     for lane in lanes:
         if lane.due and not lane.paused and lane.closed_seconds is None:
             rung += await runtime.bells.ring(lane.stage, lane.endpoint)
+    await finish_batches(runtime)
     if orphans or ended:
         log.warning("jobs_given_up", orphans=orphans, ended=len(ended))
     return rung

@@ -36,6 +36,7 @@ from workers.lane import Chain, Stage, work_lane
 from workers.runtime import Runtime
 
 ACT_SECONDS = 15.0
+SHOWN_BYTES = 200  # of an answer that is no 2xx; no more of any is read
 GIVE_UP_SECONDS = 24 * 3600.0
 # After each try that failed; the last again and again, until a day is over. With jitter.
 WAITS_SECONDS = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0)
@@ -100,28 +101,43 @@ async def claim(
 async def act(runtime: Runtime, row: Message) -> Sent:
     headers = sign(row)
     try:
-        async with asyncio.timeout(ACT_SECONDS):
-            response = await runtime.guarded_http.post(
+        async with (
+            asyncio.timeout(ACT_SECONDS),
+            runtime.guarded_http.stream(
+                "POST",
                 row.notice.request["url"],
                 content=row.body,
                 headers={"Content-Type": "application/json", **headers},
                 follow_redirects=False,
-            )
+            ) as response,
+        ):
+            said = "" if response.is_success else await _read_beginning(response)
+    except TimeoutError:
+        return Sent(row.notice, f"no answer within {ACT_SECONDS:.0f} s")
     except (
         httpx.HTTPError,
         httpx.InvalidURL,
         aiohttp.ClientError,
         ForbiddenAddress,
-        TimeoutError,
         OSError,
         ValueError,
     ) as error:
-        return Sent(row.notice, f"{type(error).__name__}: {error}"[:500])
+        # The words alone: which timeout httpx takes a reset for would mislead.
+        return Sent(row.notice, (str(error) or type(error).__name__)[:500])
     if response.is_success:
         return Sent(row.notice, http_status=response.status_code)
-    said = response.text[:200].replace("\x00", "").strip()
     error_text = f"HTTP {response.status_code}" + (f": {said}" if said else "")
     return Sent(row.notice, error_text, response.status_code)
+
+
+async def _read_beginning(response: httpx.Response) -> str:
+    """As it came: who answers may be anybody, and name any encoding, or never end."""
+    beginning = b""
+    async for chunk in response.aiter_raw():
+        beginning += chunk[:SHOWN_BYTES]
+        if len(beginning) >= SHOWN_BYTES:
+            break
+    return beginning[:SHOWN_BYTES].decode("utf-8", "replace").replace("\x00", "").strip()
 
 
 def sign(message: Message) -> dict[str, str]:

@@ -70,7 +70,7 @@ class Links:
         return _replace(output, links) if links else output
 
     def _sign(self, artifact_id: UUID, until: int | None, *, part: str = "file") -> str:
-        return self.secret.sign_link(f"{part}:{artifact_id}:{until or ''}")
+        return self.secret.sign_link(f"{part}:{artifact_id}:{'' if until is None else until}")
 
 
 def _replace(value: Any, links: Mapping[str, str]) -> Any:  # noqa: ANN401 -- any JSON

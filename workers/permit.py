@@ -13,16 +13,28 @@ from models.base import new_id
 from workers.runtime import Runtime
 
 PATIENCE_SECONDS = 3.0  # for a limit that is used up: whoever asks waits, too
+AWAY_SECONDS = 1.0  # until it is worth asking Redis again
 
 log = structlog.get_logger()
 
 
 class QuotaSpent(Exception):
-    """The upstream's limit leaves no room for a call now; or nobody knows, for Redis is away."""
+    """No call may be made now.
 
-    def __init__(self, retry_in: float) -> None:
+    Attributes:
+        retry_in: seconds until one may be.
+        known: the upstream's limit leaves no room; else nobody knows, for Redis is away.
+    """
+
+    def __init__(self, retry_in: float, *, known: bool = True) -> None:
         super().__init__(retry_in)
-        self.retry_in = retry_in  # seconds
+        self.retry_in = retry_in
+        self.known = known
+
+    def __str__(self) -> str:
+        if self.known:
+            return "the upstream's limit of these requests is used up"
+        return "how much of the upstream's limit is used up is not known: Redis cannot be reached"
 
 
 @asynccontextmanager
@@ -51,7 +63,7 @@ async def one_call(
                 )
         except RedisError as error:
             log.warning("quota_not_known", endpoint=endpoint, error=str(error))
-            raise QuotaSpent(1.0) from error
+            raise QuotaSpent(AWAY_SECONDS, known=False) from error
         if permits.count:
             break
         if time.monotonic() + permits.retry_in > deadline:

@@ -1,11 +1,15 @@
 """`/api/v1/...`: our own API. Every route is in the OpenAPI document, with examples.
 
-forms.py       the JSON that comes and goes        pages.py       lists, a page at a time
+forms.py       the JSON that comes                 form_reader.py reads it
+answers.py     the JSON that goes                  document.py    OpenAPI of both
+pages.py       lists, a page at a time
 jobs.py        hand in, read, wait                 job_acts.py    cancel and retry, one or many
 artifacts.py   files: list, links, download        endpoints.py   what may be run, and its price
 lanes.py       what is held up, and why            keys.py        who may call
 deliveries.py  webhooks that were sent             events.py      what happens, as it happens
 """
+
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -19,9 +23,11 @@ from gateway.api import (
     keys,
     lanes,
 )
+from gateway.api.document import write_document
 
 
 def add_api(gateway: FastAPI) -> None:
     # Acts on many jobs come first: /jobs/cancel is no job's id.
     for part in (job_acts, jobs, artifacts, endpoints, lanes, deliveries, events, keys):
         gateway.include_router(part.routes, prefix="/api/v1")
+    gateway.openapi = partial(write_document, gateway)  # type: ignore[method-assign]  # FastAPI's way

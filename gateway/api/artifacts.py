@@ -7,7 +7,16 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.api.forms import ERRORS, LinkRequest
+from gateway.api.answers import (
+    BODY_ERRORS,
+    ERRORS,
+    ArtifactForm,
+    ArtifactPage,
+    LinkForm,
+    problems,
+)
+from gateway.api.form_reader import body_of, read_form
+from gateway.api.forms import LinkRequest
 from gateway.api.pages import Cursor, Limit, cut_page, read_cursor
 from gateway.callers import Reading
 from gateway.files import serve
@@ -22,7 +31,7 @@ from tasks.results import describe_artifact
 routes = APIRouter(prefix="/artifacts", tags=["artifacts"], responses=ERRORS)
 
 
-@routes.get("", summary="List files, the newest first")
+@routes.get("", response_model=ArtifactPage, summary="List files, the newest first")
 async def list_(
     request: Request,
     caller: Reading,
@@ -49,7 +58,7 @@ async def list_(
     return JsonResponse({"artifacts": artifacts, "next": following}, headers=request.state.limits)
 
 
-@routes.get("/{artifact_id}", summary="Read of a file")
+@routes.get("/{artifact_id}", response_model=ArtifactForm, summary="Read of a file")
 async def read(request: Request, artifact_id: UUID, caller: Reading) -> Response:
     artifact = await _find(request, artifact_id, caller)
     described = describe_artifact(artifact, await get_links(request))
@@ -61,21 +70,28 @@ async def read(request: Request, artifact_id: UUID, caller: Reading) -> Response
     summary="Download a file",
     response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {}}},
-        206: {"description": "The bytes that `Range` asked for."},
-        416: {"description": "The file has no such bytes."},
+        200: {"description": "The whole file.", "content": {"*/*": {}}},
+        206: {"description": "The bytes that `Range` asked for.", "content": {"*/*": {}}},
+        304: {"description": "`If-None-Match` names it: it is had already."},
+        **problems({416: "The file has no such bytes."}),
     },
 )
+@routes.head("/{artifact_id}/content", include_in_schema=False)
 async def content(request: Request, artifact_id: UUID, caller: Reading) -> Response:
     """One range of bytes may be asked for. `ETag` is the SHA-256."""
     return await serve(request, await _find(request, artifact_id, caller))
 
 
-@routes.post("/{artifact_id}/link", summary="Make a link that opens without a key")
-async def link(
-    request: Request, artifact_id: UUID, asked: LinkRequest, caller: Reading
-) -> Response:
+@routes.post(
+    "/{artifact_id}/link",
+    response_model=LinkForm,
+    summary="Make a link that opens without a key",
+    openapi_extra=body_of(LinkRequest),
+    responses=BODY_ERRORS,
+)
+async def link(request: Request, artifact_id: UUID, caller: Reading) -> Response:
     """`url` is null while the file is not stored."""
+    asked = await read_form(request, LinkRequest)
     artifact = await _find(request, artifact_id, caller)
     links = await get_links(request)
     reply: dict[str, Any] = {

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from gateway.api.forms import ERRORS
+from gateway.api.answers import ERRORS, Deliveries, DeliveryForm, DeliveryPage, problems
 from gateway.api.pages import Cursor, Limit, cut_page, read_cursor
 from gateway.callers import Reading, Running
 from gateway.errors import ApiError
@@ -27,7 +27,7 @@ from tasks.results import describe_delivery
 routes = APIRouter(tags=["webhooks"], responses=ERRORS)
 
 
-@routes.get("/deliveries", summary="List deliveries, the newest first")
+@routes.get("/deliveries", response_model=DeliveryPage, summary="List deliveries, the newest first")
 async def list_(
     request: Request,
     caller: Reading,
@@ -45,7 +45,7 @@ async def list_(
     return JsonResponse(reply, headers=request.state.limits)
 
 
-@routes.get("/jobs/{job_id}/deliveries", summary="A job's deliveries")
+@routes.get("/jobs/{job_id}/deliveries", response_model=Deliveries, summary="A job's deliveries")
 async def of_job(request: Request, job_id: UUID, caller: Reading) -> Response:
     async with get_state(request).runtime.database.begin() as session:
         await get_job(session, job_id, owner=caller.owner)
@@ -56,8 +56,9 @@ async def of_job(request: Request, job_id: UUID, caller: Reading) -> Response:
 
 @routes.post(
     "/deliveries/{delivery_id}/replay",
+    response_model=DeliveryForm,
     summary="Send it again",
-    responses={409: {"description": "Its job has not ended: there is nothing to tell."}},
+    responses=problems({409: "Its job has not ended: there is nothing to tell."}),
 )
 async def replay(request: Request, delivery_id: UUID, caller: Running) -> Response:
     """With the id that it had, so that who received it before can tell; for another day."""

@@ -6,7 +6,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from endpoints.catalogue import Endpoint, Operation
-from gateway.api.forms import ERRORS, EstimateRequest
+from endpoints.client import RUN_BODY_BYTES
+from gateway.api.answers import BODY_ERRORS, ERRORS, EndpointDetail, Endpoints, EstimateForm
+from gateway.api.form_reader import body_of, read_form
+from gateway.api.forms import EstimateRequest
 from gateway.callers import Reading
 from gateway.endpoint_facts import describe_endpoint
 from gateway.json_response import JsonResponse
@@ -21,7 +24,7 @@ routes = APIRouter(prefix="/endpoints", tags=["endpoints"], responses=ERRORS)
 LIMITED = (Operation.RUN, Operation.STATUS, Operation.CANCEL)
 
 
-@routes.get("", summary="List the endpoints that are known")
+@routes.get("", response_model=Endpoints, summary="List the endpoints that are known")
 async def list_(request: Request, _caller: Reading) -> Response:
     """Others may be run too, unchecked and without a price: anybody's own."""
     runtime = get_state(request).runtime
@@ -29,7 +32,9 @@ async def list_(request: Request, _caller: Reading) -> Response:
     return JsonResponse({"endpoints": listed}, headers=request.state.limits)
 
 
-@routes.get("/{endpoint}", summary="What an endpoint takes and gives back")
+@routes.get(
+    "/{endpoint}", response_model=EndpointDetail, summary="What an endpoint takes and gives back"
+)
 async def read(request: Request, endpoint: str, _caller: Reading) -> Response:
     """`input_schema` is JSON Schema (draft 2020-12) of its `input`."""
     runtime = get_state(request).runtime
@@ -38,22 +43,28 @@ async def read(request: Request, endpoint: str, _caller: Reading) -> Response:
         **describe_endpoint(listed),
         "input_schema": dict(listed.schema),
         "limits": {
-            operation: await _describe_limit(runtime, listed.id, operation) for operation in LIMITED
+            operation.value: await _describe_limit(runtime, listed.id, operation)
+            for operation in LIMITED
         },
     }
     return JsonResponse(described, headers=request.state.limits)
 
 
-@routes.post("/{endpoint}/estimate", summary="What a generation will cost")
-async def estimate(
-    request: Request, endpoint: str, asked: EstimateRequest, _caller: Reading
-) -> Response:
+@routes.post(
+    "/{endpoint}/estimate",
+    response_model=EstimateForm,
+    summary="What a generation will cost",
+    openapi_extra=body_of(EstimateRequest),
+    responses=BODY_ERRORS,
+)
+async def estimate(request: Request, endpoint: str, _caller: Reading) -> Response:
     """Nothing is run. `usd` is null of an endpoint that is not known.
 
     `basis`: exact; ceiling (at most so much); media (a supplied file decides); after (the result
     decides); unlisted.
     """
     runtime = get_state(request).runtime
+    asked = await read_form(request, EstimateRequest, most_bytes=RUN_BODY_BYTES)
     operator = await runtime.operator_settings()
     checked = check_request(
         runtime.catalogue,

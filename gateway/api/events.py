@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from gateway.api.forms import ERRORS
+from gateway.api.answers import ERRORS
 from gateway.callers import Reading
 from gateway.errors import ApiError
 from gateway.event_feed import EventFeed, place_of
@@ -26,7 +26,7 @@ routes = APIRouter(tags=["events"], responses=ERRORS)
     "/events",
     summary="Listen",
     response_class=Response,
-    responses={200: {"content": {"text/event-stream": {}}}},
+    responses={200: {"description": "Events, until you go.", "content": {"text/event-stream": {}}}},
 )
 async def listen(
     request: Request,

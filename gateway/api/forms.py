@@ -1,14 +1,10 @@
-"""The JSON that comes and goes, with its bounds; FastAPI checks it and writes the OpenAPI of it.
-
-What is answered about jobs, files and lanes is described by `tasks/results.py` and the routes; the
-forms here of it are for the document.
-"""
+"""The JSON that comes, with its bounds. What is answered: `answers.py`."""
 
 import datetime as dt
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool
 
 from models.job import JobState, OnUnknown
 from models.key import Scope
@@ -20,22 +16,8 @@ WAIT_SECONDS_MOST = 300.0
 FOX: dict[str, JsonValue] = {"prompt": "a fox in the snow", "width": 768, "height": 768, "seed": 7}
 FLUX = "black-forest-labs-flux-1-schnell"
 
-PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
-ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {
-        "description": said,
-        "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}},
-    }
-    for code, said in {
-        400: "The request is malformed.",
-        401: "No API key, or no good one.",
-        403: "The key may not do this.",
-        404: "There is nothing of this name that the key may see.",
-        422: "The request is well-formed, and what it says is not possible.",
-        429: "The key makes too many requests; `Retry-After` says when to come again.",
-        503: "Something that is needed does not answer; nothing was recorded.",
-    }.items()
-}
+# A control character is no part of a name, and Postgres takes no NUL.
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class Form(BaseModel):
@@ -54,7 +36,7 @@ class Policy(Form):
     executionTimeout: Annotated[  # noqa: N815 -- the upstream's word
         int | None, Field(ge=5_000, le=604_800_000, description="Of the run alone, in ms.")
     ] = None
-    lowPriority: bool | None = None  # noqa: N815
+    lowPriority: StrictBool | None = None  # noqa: N815
 
 
 class S3Config(Form):
@@ -69,9 +51,7 @@ class S3Config(Form):
 class JobRequest(Form):
     """A generation."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"endpoint": FLUX, "input": FOX}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"endpoint": FLUX, "input": FOX}]})
 
     endpoint: Annotated[str, Field(min_length=1, max_length=128)]
     input: dict[str, Any]
@@ -84,7 +64,7 @@ class JobRequest(Form):
     policy: Policy | None = None
     s3Config: S3Config | None = None  # noqa: N815 -- the upstream's word
     cache: Annotated[
-        bool | None,
+        StrictBool | None,
         Field(description="A stored result of an equal request with a fixed seed will do."),
     ] = None
 
@@ -97,15 +77,27 @@ class BulkRequest(Form):
     """Many generations. Each is taken or refused by itself."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"jobs": [{"endpoint": FLUX, "input": FOX}]}]},
     )
 
     # Held to its form one by one: of ten thousand, one that is wrong must not refuse the others.
-    jobs: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=BULK_MOST)]
+    jobs: Annotated[
+        list[Any],
+        Field(
+            min_length=1,
+            max_length=BULK_MOST,
+            json_schema_extra={"items": {"$ref": "#/components/schemas/BulkItem"}},
+        ),
+    ]
 
 
 class WaitRequest(Form):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"ids": ["0199a5c2-7b1e-7c3a-9d4f-249d250cf543"], "wait": 30}]
+        }
+    )
+
     ids: Annotated[list[UUID], Field(min_length=1, max_length=WAITED_FOR_MOST)]
     wait: Annotated[float, Field(ge=0, le=WAIT_SECONDS_MOST, description="Seconds.")] = 30.0
 
@@ -114,7 +106,7 @@ class JobFilterForm(Form):
     """Which jobs: those that fit everything that is given."""
 
     state: Annotated[list[JobState] | None, Field(max_length=len(JobState))] = None
-    endpoint: Annotated[str | None, Field(max_length=128)] = None
+    endpoint: Name | None = None
     campaign: UUID | None = None
     created_after: dt.datetime | None = None
     created_before: dt.datetime | None = None
@@ -124,22 +116,23 @@ class ManyRequest(Form):
     """An act on many jobs; say `dry_run: false` to do it and not only count."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"filter": {"state": ["queued"]}, "dry_run": True}]},
     )
 
     filter: JobFilterForm
-    dry_run: bool = True
+    dry_run: StrictBool = True
 
 
 class LinkRequest(Form):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"expires_seconds": 3600}]})
+
     expires_seconds: Annotated[
         int, Field(ge=0, le=315_360_000, description="0: it opens the file for good.")
     ] = 3600
 
 
 class EstimateRequest(Form):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"input": FOX}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": FOX}]})
 
     input: dict[str, Any]
 
@@ -147,69 +140,32 @@ class EstimateRequest(Form):
 class LaneRequest(Form):
     """What is given is changed. `limit` holds for the endpoint's operation, whatever the stage."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"paused": True}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"paused": True}]})
 
-    paused: bool | None = None
+    paused: StrictBool | None = None
     per_10_seconds: Annotated[
         int | None, Field(ge=1, le=1_000_000, description="In place of the catalogue's.")
     ] = None
     concurrent: Annotated[int | None, Field(ge=1, le=100_000)] = None
-    reset_limit: Annotated[bool, Field(description="Back to the catalogue's limit.")] = False
+    reset_limit: Annotated[StrictBool, Field(description="Back to the catalogue's limit.")] = False
 
 
 class KeyRequest(Form):
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"name": "shop", "scopes": ["run"]}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "shop", "scopes": ["run"]}]})
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Name
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))] = [Scope.RUN]
     requests_per_second: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
-    result_cache: bool | None = None
+    result_cache: StrictBool | None = None
 
 
 class RotateRequest(Form):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"grace_seconds": 3600}]})
+
     grace_seconds: Annotated[
         float,
         Field(ge=0, le=2_592_000, description="How long the key before stays good beside it."),
     ] = 0.0
-    webhook_secret: Annotated[bool, Field(description="Renew what signs its webhooks.")] = False
-
-
-class Problem(BaseModel):
-    """RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    problems: list[str] = []
-
-
-class JobForm(BaseModel):
-    """A job, as far as it is. Money is in US dollars, times are ISO 8601, waits are in ms."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: UUID
-    endpoint: str
-    status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]
-    state: JobState
-    reason: str | None
-    error: str | None
-    why: str
-    attempt: int
-    estimate_usd: float | None
-    cost_usd: float | None
-    created_at: dt.datetime
-    finished_at: dt.datetime | None
-
-
-class JobPage(BaseModel):
-    jobs: list[JobForm]
-    next: str | None
-
-
-class Count(BaseModel):
-    count: int
-    dry_run: bool
+    webhook_secret: Annotated[StrictBool, Field(description="Renew what signs its webhooks.")] = (
+        False
+    )

@@ -7,13 +7,15 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from gateway.api.forms import ERRORS, Count, JobForm, ManyRequest
+from gateway.api.answers import BODY_ERRORS, ERRORS, Count, JobForm, problems
+from gateway.api.form_reader import body_of, read_form
+from gateway.api.forms import ManyRequest
 from gateway.api.jobs import describe_one, in_zone
 from gateway.callers import Running
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
-from models.job import TERMINAL, JobState
+from models.job import TERMINAL, JobState, Route
 from models.job_queries import JobFilter, count_filtered_jobs, get_job, list_job_ids
 from models.key import Caller
 from tasks import control
@@ -23,22 +25,35 @@ from workers.runtime import Runtime
 AT_ONCE = 500  # jobs a statement
 OPEN = tuple(state for state in JobState if state not in TERMINAL)
 RETRYABLE = (JobState.FAILED, JobState.TIMED_OUT, JobState.LOST, JobState.REJECTED)
+RETRIED = (Route.RUN, Route.RUNSYNC)  # nobody waits any more for a text that was streamed
 
 Act = Callable[[Runtime, Sequence[UUID]], Awaitable[Collection[UUID]]]
 
 routes = APIRouter(prefix="/jobs", tags=["jobs"], responses=ERRORS)
 
 
-@routes.post("/cancel", response_model=Count, summary="Cancel all that fit")
-async def cancel_many(request: Request, asked: ManyRequest, caller: Running) -> Response:
+@routes.post(
+    "/cancel",
+    response_model=Count,
+    summary="Cancel all that fit",
+    openapi_extra=body_of(ManyRequest),
+    responses=BODY_ERRORS,
+)
+async def cancel_many(request: Request, caller: Running) -> Response:
     """Counts them, unless `dry_run` is false."""
-    return await _act_on_many(request, asked, caller, OPEN, control.cancel)
+    return await _act_on_many(request, caller, OPEN, control.cancel)
 
 
-@routes.post("/retry", response_model=Count, summary="Retry all that fit")
-async def retry_many(request: Request, asked: ManyRequest, caller: Running) -> Response:
+@routes.post(
+    "/retry",
+    response_model=Count,
+    summary="Retry all that fit",
+    openapi_extra=body_of(ManyRequest),
+    responses=BODY_ERRORS,
+)
+async def retry_many(request: Request, caller: Running) -> Response:
     """Of those that ended without a result. Counts them, unless `dry_run` is false."""
-    return await _act_on_many(request, asked, caller, RETRYABLE, control.retry)
+    return await _act_on_many(request, caller, RETRYABLE, control.retry, routes=RETRIED)
 
 
 @routes.post("/{job_id}/cancel", response_model=JobForm, summary="Cancel a job")
@@ -54,7 +69,7 @@ async def cancel(request: Request, job_id: UUID, caller: Running) -> Response:
     "/{job_id}/retry",
     response_model=JobForm,
     summary="Run a failed job again",
-    responses={409: {"description": "It runs, has a result, or was cancelled."}},
+    responses=problems({409: "It runs, has a result, or was cancelled."}),
 )
 async def retry(request: Request, job_id: UUID, caller: Running) -> Response:
     """Under its id; what it was is dropped, and its webhook will tell of the new end."""
@@ -62,22 +77,23 @@ async def retry(request: Request, job_id: UUID, caller: Running) -> Response:
     if not await control.retry(get_state(request).runtime, [job_id]):
         async with get_state(request).runtime.database.begin() as session:
             job = await get_job(session, job_id, owner=caller.owner)
-        raise ApiError(
-            HTTPStatus.CONFLICT,
-            f"the job is {say_status(job.state)}; FAILED or TIMED_OUT was wanted",
-        )
+        why = f"the job is {say_status(job.state)}; FAILED or TIMED_OUT was wanted"
+        if job.route is Route.OPENAI:
+            why = "the job was sent while its client waited, who is not there for another result"
+        raise ApiError(HTTPStatus.CONFLICT, why)
     described = await describe_one(request, job_id, caller)
     return JsonResponse(described, headers=request.state.limits)
 
 
 async def _act_on_many(
     request: Request,
-    asked: ManyRequest,
     caller: Caller,
     reachable: Sequence[JobState],
     act: Act,
+    routes: Sequence[Route] | None = None,
 ) -> Response:
     runtime = get_state(request).runtime
+    asked = await read_form(request, ManyRequest)
     given = asked.filter
     listed = runtime.catalogue.find(given.endpoint) if given.endpoint else None
     states = given.state if given.state is not None else reachable
@@ -86,6 +102,7 @@ async def _act_on_many(
         endpoint=listed.id if listed else given.endpoint,
         campaign_id=given.campaign,
         owner=caller.owner,
+        routes=routes,
         created_after=in_zone(given.created_after),
         created_before=in_zone(given.created_before),
     )

@@ -10,23 +10,31 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
-from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from endpoints.client import RUN_BODY_BYTES
+from gateway.api.answers import (
+    BODY_ERRORS,
+    ERRORS,
+    Attempts,
+    BulkReply,
+    JobForm,
+    JobPage,
+    Timeline,
+    WaitReply,
+)
+from gateway.api.form_reader import body_of, hold_to, read_form
 from gateway.api.forms import (
     BULK_MOST,
-    ERRORS,
     WAIT_SECONDS_MOST,
     BulkItem,
     BulkRequest,
-    JobForm,
-    JobPage,
     JobRequest,
+    Name,
     WaitRequest,
 )
 from gateway.api.pages import Cursor, Limit, cut_page, read_cursor
-from gateway.bodies import parse_object, read_body, read_object
+from gateway.bodies import read_object
 from gateway.callers import Reading, Running
 from gateway.disconnect import unless_gone
 from gateway.errors import ApiError, read_refusal
@@ -36,6 +44,7 @@ from gateway.state import GatewayState, get_links, get_state
 from gateway.submission import Submission, accept, check, conflict
 from gateway.upstream_api.run_body import check_idempotency_key
 from models.artifact import list_artifacts
+from models.errors import DatabaseUnavailable
 from models.job import Job, JobState
 from models.job_queries import (
     JobFilter,
@@ -52,6 +61,7 @@ from tasks.results import describe_attempt, describe_job, say_status
 
 BULK_BODY_BYTES = 100_000_000
 BULK_STEP = 500  # jobs a transaction
+CHECKED_AT_ONCE = 50  # before others are served
 
 routes = APIRouter(prefix="/jobs", tags=["jobs"], responses=ERRORS)
 
@@ -64,19 +74,13 @@ WaitSeconds = Annotated[
 ]
 
 
-def _body_of(form: type[JobRequest] | type[BulkRequest]) -> dict[str, Any]:
-    """The body in the OpenAPI document, of a route that reads it itself, to bound its bytes."""
-    schema = {"$ref": f"#/components/schemas/{form.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
 @routes.post(
     "",
     status_code=HTTPStatus.ACCEPTED,
     response_model=JobForm,
     summary="Hand in a generation",
-    openapi_extra=_body_of(JobRequest),
-    responses={200: {"description": "It was handed in before.", "model": JobForm}},
+    openapi_extra=body_of(JobRequest),
+    responses={200: {"description": "It was handed in before.", "model": JobForm}, **BODY_ERRORS},
 )
 async def create(
     request: Request, caller: Running, idempotency_key: IdempotencyKey = None
@@ -84,7 +88,7 @@ async def create(
     """It is committed before this answers. What comes of it: `GET`, `?wait=`, events, a webhook."""
     state = get_state(request)
     body = await read_object(request, most_bytes=RUN_BODY_BYTES)
-    asked = JobRequest.model_validate(body)
+    asked = hold_to(JobRequest, body)
     size = len(orjson.dumps(body))
     key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
     incoming = await check(state, caller, _submission(asked, key, size))
@@ -96,12 +100,25 @@ async def create(
         headers["Idempotency-Replayed"] = "true"
     if accepted.cached:
         headers["Pressroom-Cache"] = "hit"
-    described = await describe_one(request, accepted.job_id, caller)
+    try:
+        described = await describe_one(request, accepted.job_id, caller)
+    except DatabaseUnavailable as error:
+        raise ApiError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            f"the job was accepted as {accepted.job_id}; the database cannot be reached to show it",
+            headers=headers,
+        ) from error
     status = HTTPStatus.OK if accepted.existing else HTTPStatus.ACCEPTED
     return JsonResponse(described, status, headers)
 
 
-@routes.post("/bulk", summary="Hand in up to 10,000", openapi_extra=_body_of(BulkRequest))
+@routes.post(
+    "/bulk",
+    response_model=BulkReply,
+    summary="Hand in up to 10,000",
+    openapi_extra=body_of(BulkRequest),
+    responses=BODY_ERRORS,
+)
 async def create_bulk(
     request: Request, caller: Running, idempotency_key: IdempotencyKey = None
 ) -> Response:
@@ -111,8 +128,7 @@ async def create_bulk(
     that the whole call may be sent again after a dropped connection.
     """
     state = get_state(request)
-    raw = await read_body(request, most_bytes=BULK_BODY_BYTES)
-    asked = BulkRequest.model_validate(await asyncio.to_thread(parse_object, raw))
+    asked = await read_form(request, BulkRequest, most_bytes=BULK_BODY_BYTES)
     if idempotency_key is not None:
         check_idempotency_key(f"{idempotency_key}:{BULK_MOST}")
     items: list[dict[str, Any]] = []
@@ -124,13 +140,20 @@ async def create_bulk(
     return JsonResponse(reply, headers=request.state.limits)
 
 
-@routes.post("/wait", summary="Wait for the first end of several")
-async def wait_for_any(request: Request, asked: WaitRequest, caller: Reading) -> Response:
+@routes.post(
+    "/wait",
+    response_model=WaitReply,
+    summary="Wait for the first end of several",
+    openapi_extra=body_of(WaitRequest),
+    responses=BODY_ERRORS,
+)
+async def wait_for_any(request: Request, caller: Reading) -> Response:
     """Answers once at least one of them has ended, with all that have; or when the wait is over.
 
     Without their inputs, which who waits has.
     """
     state = get_state(request)
+    asked = await read_form(request, WaitRequest)
     ids = list(dict.fromkeys(asked.ids))
     known, ended = await _look(state, ids, caller)
     if asked.wait and not ended and known:
@@ -159,7 +182,7 @@ async def list_(
     request: Request,
     caller: Reading,
     state: Annotated[list[JobState] | None, Query()] = None,
-    endpoint: Annotated[str | None, Query(max_length=128)] = None,
+    endpoint: Annotated[Name | None, Query()] = None,
     campaign: UUID | None = None,
     created_after: dt.datetime | None = None,
     created_before: dt.datetime | None = None,
@@ -203,7 +226,9 @@ async def read(
     return JsonResponse(described, headers=request.state.limits)
 
 
-@routes.get("/{job_id}/attempts", summary="Every call that was sent for it")
+@routes.get(
+    "/{job_id}/attempts", response_model=Attempts, summary="Every call that was sent for it"
+)
 async def attempts(request: Request, job_id: UUID, caller: Reading) -> Response:
     await _find(request, job_id, caller)
     async with get_state(request).runtime.database.begin() as session:
@@ -212,7 +237,7 @@ async def attempts(request: Request, job_id: UUID, caller: Reading) -> Response:
     return JsonResponse(reply, headers=request.state.limits)
 
 
-@routes.get("/{job_id}/timeline", summary="What happened to it, in order")
+@routes.get("/{job_id}/timeline", response_model=Timeline, summary="What happened to it, in order")
 async def timeline(request: Request, job_id: UUID, caller: Reading) -> Response:
     """Its states and its files' as far back as events are kept, and every call that was sent."""
     job = await _find(request, job_id, caller)
@@ -262,7 +287,7 @@ def _submission(asked: JobRequest, key: str | None, size: int) -> Submission:
 async def _take_step(
     state: GatewayState,
     caller: Caller,
-    step: Sequence[dict[str, Any]],
+    step: Sequence[Any],
     start: int,
     prefix: str | None,
 ) -> list[dict[str, Any]]:
@@ -271,15 +296,17 @@ async def _take_step(
     taken: list[tuple[int, str | None, Incoming]] = []
     size = 0
     for index, given in enumerate(step, start):
+        if index % CHECKED_AT_ONCE == 0:
+            await asyncio.sleep(0)
         try:
-            asked = BulkItem.model_validate(given)
+            asked = hold_to(BulkItem, given)
             key = asked.idempotency_key or (prefix and f"{prefix}:{index}")
             if key is not None:
                 check_idempotency_key(key)
             one = await check(state, caller, _submission(asked, key, 0))
             taken.append((index, key, one))
             size += len(orjson.dumps(given))
-        except (ApiError, InvalidRequest, ValidationError) as error:
+        except (ApiError, InvalidRequest) as error:
             items[index] = {"index": index, "error": _say_refusal(error)}
     accepted = await accept(state, [one for _, _, one in taken], size=size) if taken else []
     for (index, key, _), answer in zip(taken, accepted, strict=True):
@@ -300,17 +327,10 @@ def _say_accepted(index: int, key: str | None, answer: Accepted) -> dict[str, An
     }
 
 
-def _say_refusal(error: ApiError | InvalidRequest | ValidationError) -> dict[str, Any]:
-    if isinstance(error, ApiError):
-        return error.describe()
-    wanted = HTTPStatus.UNPROCESSABLE_ENTITY
+def _say_refusal(error: ApiError | InvalidRequest) -> dict[str, Any]:
     if isinstance(error, InvalidRequest):
-        return read_refusal(error, status=wanted).describe()
-    problems = [
-        f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
-        for one in error.errors(include_url=False, include_input=False)
-    ]
-    return ApiError(wanted, "; ".join(problems), problems=problems).describe()
+        error = read_refusal(error, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    return error.describe()
 
 
 async def describe_one(request: Request, job_id: UUID, caller: Caller) -> dict[str, Any]:

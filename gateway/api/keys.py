@@ -7,7 +7,9 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from gateway.api.forms import ERRORS, KeyRequest, RotateRequest
+from gateway.api.answers import BODY_ERRORS, ERRORS, IssuedKeyForm, KeyForm, Keys
+from gateway.api.form_reader import body_of, read_form
+from gateway.api.forms import KeyRequest, RotateRequest
 from gateway.callers import Operating
 from gateway.json_response import JsonResponse
 from gateway.key_facts import describe_issued, describe_key
@@ -17,16 +19,24 @@ from models.key import get_key, issue_key, list_keys, revoke_key, rotate_key
 routes = APIRouter(prefix="/keys", tags=["keys"], responses=ERRORS)
 
 
-@routes.get("", summary="List keys, revoked ones among them")
+@routes.get("", response_model=Keys, summary="List keys, revoked ones among them")
 async def list_(request: Request, _caller: Operating) -> Response:
     async with get_state(request).runtime.database.begin() as session:
         rows = await list_keys(session)
     return _answer(request, {"keys": [describe_key(row) for row in rows]})
 
 
-@routes.post("", status_code=HTTPStatus.CREATED, summary="Make a key")
-async def create(request: Request, asked: KeyRequest, _caller: Operating) -> Response:
+@routes.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    response_model=IssuedKeyForm,
+    summary="Make a key",
+    openapi_extra=body_of(KeyRequest),
+    responses=BODY_ERRORS,
+)
+async def create(request: Request, _caller: Operating) -> Response:
     """`key` and `webhook_secret` are in this answer and nowhere else."""
+    asked = await read_form(request, KeyRequest)
     runtime = get_state(request).runtime
     async with runtime.database.begin() as session:
         issued = await issue_key(
@@ -40,14 +50,14 @@ async def create(request: Request, asked: KeyRequest, _caller: Operating) -> Res
     return _answer(request, described, HTTPStatus.CREATED)
 
 
-@routes.get("/{key_id}", summary="Read of a key")
+@routes.get("/{key_id}", response_model=KeyForm, summary="Read of a key")
 async def read(request: Request, key_id: UUID, _caller: Operating) -> Response:
     async with get_state(request).runtime.database.begin() as session:
         row = await get_key(session, key_id)
     return _answer(request, describe_key(row))
 
 
-@routes.delete("/{key_id}", summary="Revoke a key")
+@routes.delete("/{key_id}", response_model=KeyForm, summary="Revoke a key")
 async def revoke(request: Request, key_id: UUID, _caller: Operating) -> Response:
     """It opens nothing from then on, within a second. What it handed in goes on."""
     async with get_state(request).runtime.database.begin() as session:
@@ -55,11 +65,16 @@ async def revoke(request: Request, key_id: UUID, _caller: Operating) -> Response
     return _answer(request, describe_key(row))
 
 
-@routes.post("/{key_id}/rotate", summary="Give a key a new secret")
-async def rotate(
-    request: Request, key_id: UUID, asked: RotateRequest, _caller: Operating
-) -> Response:
+@routes.post(
+    "/{key_id}/rotate",
+    response_model=IssuedKeyForm,
+    summary="Give a key a new secret",
+    openapi_extra=body_of(RotateRequest),
+    responses=BODY_ERRORS,
+)
+async def rotate(request: Request, key_id: UUID, _caller: Operating) -> Response:
     """Its jobs and files stay its own."""
+    asked = await read_form(request, RotateRequest)
     runtime = get_state(request).runtime
     async with runtime.database.begin() as session:
         issued = await rotate_key(

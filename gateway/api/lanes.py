@@ -8,7 +8,9 @@ from fastapi.responses import Response
 from redis.exceptions import RedisError
 
 from endpoints.catalogue import Operation
-from gateway.api.forms import ERRORS, LaneRequest
+from gateway.api.answers import BODY_ERRORS, ERRORS, LaneForm, Lanes
+from gateway.api.form_reader import body_of, read_form
+from gateway.api.forms import LaneRequest
 from gateway.callers import Operating, Reading
 from gateway.errors import ApiError, read_refusal
 from gateway.json_response import JsonResponse
@@ -42,7 +44,11 @@ OPERATIONS: dict[StageName, str] = {
 routes = APIRouter(prefix="/lanes", tags=["lanes"], responses=ERRORS)
 
 
-@routes.get("", summary="List lanes in which something waits, or that something holds up")
+@routes.get(
+    "",
+    response_model=Lanes,
+    summary="List lanes in which something waits, or that something holds up",
+)
 async def list_(request: Request, _caller: Reading) -> Response:
     runtime = get_state(request).runtime
     async with runtime.database.begin() as session:
@@ -51,17 +57,22 @@ async def list_(request: Request, _caller: Reading) -> Response:
     return JsonResponse({"lanes": lanes}, headers=request.state.limits)
 
 
-@routes.get("/{stage}/{endpoint}", summary="Read of a lane")
+@routes.get("/{stage}/{endpoint}", response_model=LaneForm, summary="Read of a lane")
 async def read(request: Request, stage: StageName, endpoint: str, _caller: Reading) -> Response:
     described = await _read(request, stage, _resolve(request, endpoint))
     return JsonResponse(described, headers=request.state.limits)
 
 
-@routes.patch("/{stage}/{endpoint}", summary="Pause or resume a lane, or change its limit")
-async def change(
-    request: Request, stage: StageName, endpoint: str, asked: LaneRequest, _caller: Operating
-) -> Response:
+@routes.patch(
+    "/{stage}/{endpoint}",
+    response_model=LaneForm,
+    summary="Pause or resume a lane, or change its limit",
+    openapi_extra=body_of(LaneRequest),
+    responses=BODY_ERRORS,
+)
+async def change(request: Request, stage: StageName, endpoint: str, _caller: Operating) -> Response:
     """Takes effect within seconds. A lane that is resumed is open, whatever had closed it."""
+    asked = await read_form(request, LaneRequest)
     runtime = get_state(request).runtime
     name = _resolve(request, endpoint)
     limited = asked.per_10_seconds or asked.concurrent or asked.reset_limit

@@ -4,13 +4,31 @@ What passes is not changed, but for one event: the token counts that we asked fo
 is known, and the client did not.
 """
 
+import re
+from collections.abc import AsyncIterator
 from typing import Any
 
-import orjson
-
 from endpoints.catalogue.result import read_usage
+from endpoints.replies import read_error_text, read_json
 
 DONE = b"[DONE]"
+_EMPTY_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+
+async def split_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Whole events, byte for byte, each as soon as the empty line is there that ends it."""
+    held = bytearray()
+    seen = 0  # bytes in which no empty line begins
+    async for chunk in chunks:
+        held += chunk
+        while found := _EMPTY_LINE.search(held, seen):
+            event = bytes(held[: found.end()])
+            del held[: found.end()]
+            seen = 0
+            yield event
+        seen = max(len(held) - 3, 0)
+    if held:
+        yield bytes(held)
 
 
 class Completion:
@@ -21,36 +39,66 @@ class Completion:
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
         self.events = 0
-        self.done = False
+        self.done = False  # it came to its end
+        self.error: str | None = None  # that came in its place
         self._whole: dict[str, Any] | None = None
         self._head: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
 
-    def read_whole(self, body: dict[str, Any]) -> None:
-        self._whole = body
-        self.done = True
-        self._read_facts(body)
-
-    def read_event(self, data: bytes) -> bool:
-        """Take in the data of one event; whether it holds nothing but token counts."""
-        if data.strip() == DONE:
+    def read_whole(self, content: bytes) -> None:
+        """Take in a reply that came whole: it is `done` if it holds a completion."""
+        body = read_json(content)
+        if isinstance(body, dict) and isinstance(body.get("choices"), list):
+            self._whole = body
             self.done = True
+            self._read_facts(body)
+        else:
+            said = read_error_text(body.get("error")) if isinstance(body, dict) else None
+            self.error = said or "what came is no completion"
+
+    def read_event(self, event: bytes) -> bool:
+        """Take in one event; whether it holds nothing but token counts."""
+        data = b"\n".join(
+            line.partition(b":")[2].removeprefix(b" ")
+            for line in event.splitlines()
+            if line.startswith(b"data:")
+        )
+        if not data:  # a comment, to keep the connection open
+            return False
+        if data.strip() == DONE:
+            self.done = self.error is None
             return False
         self.events += 1
-        try:
-            body = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            return False
+        body = read_json(data)
         if not isinstance(body, dict):
             return False
         self._read_facts(body)
         if not self._head:
             self._head = {key: body[key] for key in ("id", "created", "model") if key in body}
         choices = body.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choices, list):
+            self.error = read_error_text(body.get("error")) or self.error
+            return False
+        for choice in choices:
             if isinstance(choice, dict):
                 self._read_choice(choice)
-        return choices == [] and isinstance(body.get("usage"), dict)
+        return not choices and isinstance(body.get("usage"), dict)
+
+    def close(self, broke: str | None = None) -> bool:
+        """No more will come; whether that must be said, for it is neither done nor was an error.
+
+        Without the last word it is done if each of its texts said that it is.
+
+        Args:
+            broke: how it was cut off; None: it was not.
+        """
+        finished = [choice.get("finish_reason") for choice in self._choices.values()]
+        if broke is None and self.error is None and finished and all(finished):
+            self.done = True
+        if self.done or self.error is not None:
+            return False
+        self.error = broke or "it ended before it was complete"
+        return True
 
     @property
     def output(self) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Jobs in the upstream's own words: run, runsync, status, cancel, retry, purge-queue, health."""
 
+import asyncio
 import time
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
@@ -145,7 +146,7 @@ async def _hand_in(request: Request, endpoint: str, caller: Caller, *, sync: boo
     most_bytes = RUNSYNC_BODY_BYTES if sync else RUN_BODY_BYTES
     body = await read_object(request, most_bytes=most_bytes)
     read = read_run_body(body)
-    size = int(request.headers.get("content-length", 0)) or most_bytes // 100
+    size = int(request.headers.get("content-length", most_bytes))
     values = read.input
     if state.runtime.catalogue.find(endpoint):
         # The vendor's AI SDK provider sends its own options along; the endpoint takes none of them.
@@ -229,10 +230,7 @@ async def _wait_and_describe(
 async def _wait_for_all(request: Request, job_ids: Collection[UUID], *, seconds: float) -> None:
     """Until all have ended, or in vain."""
     ends = get_state(request).ends
-    deadline = time.monotonic() + seconds
-    for job_id in job_ids:
-        if (left := deadline - time.monotonic()) > 0:
-            await ends.wait([job_id], seconds=left)
+    await asyncio.gather(*(ends.wait([job_id], seconds=seconds) for job_id in job_ids))
 
 
 def _has_files(job: Job) -> bool:

@@ -6,6 +6,7 @@ Idempotency-Key is answered from what is written, and is never sent again.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
@@ -21,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from endpoints.catalogue import Endpoint, Operation, bill
 from endpoints.client import READ_FAILURES, RUNSYNC_BODY_BYTES, CallFailed
+from endpoints.replies import REPLY_LOST, read_error, read_json
 from gateway.bodies import read_object
 from gateway.callers import Reading, Running
 from gateway.disconnect import ClientGone, unless_gone
@@ -28,7 +30,7 @@ from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
 from gateway.submission import conflict
-from gateway.upstream_api.completion import Completion
+from gateway.upstream_api.completion import Completion, split_events
 from gateway.upstream_api.jobs import resolve
 from gateway.upstream_api.run_body import read_idempotency_key
 from models.attempt import Answer, AttemptEnd
@@ -39,12 +41,14 @@ from models.job_queries import get_job
 from models.key import Caller
 from models.transitions import Move, NewJob, end, lose_sight
 from tasks.direct import DirectJob, HeldByAnother, end_direct_job, open_direct_job
-from tasks.intake import hash_json
+from tasks.intake import NUL, hash_json
 from tasks.results import say_status
 from workers.permit import QuotaSpent, one_call
 from workers.runtime import Runtime
 
 LONGEST_SECONDS = 1_800.0  # one text, from the request to its last word
+OUR_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN)
+NOT_THE_REQUEST = (*OUR_KEY, HTTPStatus.TOO_MANY_REQUESTS)  # that is wrong: it may be sent again
 RESOLVE_SECONDS = 1.0  # a lost one is decided at once: nothing more will be heard of it
 
 routes = APIRouter(prefix="/v2/{endpoint}/openai/v1", tags=["the upstream's protocol"])
@@ -68,16 +72,12 @@ async def models(request: Request, endpoint: str, _caller: Reading) -> Response:
     upstream = get_state(request).runtime.upstream
     try:
         async with upstream.open("GET", f"{name}/openai/v1/models") as response:
-            content = await response.aread()
+            await response.aread()
     except (CallFailed, *READ_FAILURES) as error:
         raise _unreachable(str(error)) from error
-    _refuse_upstream_key(response)
-    return Response(
-        content,
-        response.status_code,
-        headers=request.state.limits,
-        media_type=response.headers.get("content-type"),
-    )
+    if not response.is_success:
+        return _pass_on_error(response, headers=request.state.limits)
+    return _pass_on(response, headers=request.state.limits)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,72 +116,58 @@ class Call:
 
     async def ended(self, http_status: int) -> None:
         """It was answered, to the end."""
-        output = self.completion.output
-        move = end(
-            self.job.id,
-            self.job.lease,
-            state=JobState.COMPLETED,
-            output=output,
-            upstream_id=self.completion.id,
-            execution_ms=round((time.monotonic() - self.started) * 1000),
-            delay_ms=0,
-            input_tokens=self.completion.input_tokens,
-            output_tokens=self.completion.output_tokens,
-            cost_usd=self._cost(),
-        )
+        took = round((time.monotonic() - self.started) * 1000)
+        move = self._end(JobState.COMPLETED, execution_ms=took, delay_ms=0)
         await self._record(move, Answer.ACCEPTED, http_status)
 
     async def refused(self, http_status: int, error: str) -> None:
         """The upstream answered that it will not, or cannot."""
-        busy = http_status == HTTPStatus.TOO_MANY_REQUESTS
-        client = http_status < HTTPStatus.INTERNAL_SERVER_ERROR
-        reason = Reason.UPSTREAM_REFUSED if client and not busy else Reason.UPSTREAM_FAULT
-        answer = Answer.BUSY if busy else Answer.REFUSED if client else Answer.FAULT
-        await self._fail(error, reason, answer, http_status)
-
-    async def failed(self, error: CallFailed) -> None:
-        """There was no answer."""
-        if error.never_sent:
-            await self._fail(str(error), Reason.UPSTREAM_FAULT, Answer.UNSENT)
+        if http_status in NOT_THE_REQUEST:
+            await self._fail(error, Reason.UPSTREAM_FAULT, Answer.BUSY, http_status)
+        elif http_status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            await self._fail(error, Reason.UPSTREAM_REFUSED, Answer.REFUSED, http_status)
         else:
-            move = lose_sight(
-                self.job.id, self.job.lease, error=f"no reply: {error}", due_in=RESOLVE_SECONDS
-            )
-            await self._record(move, Answer.UNKNOWN)
+            await self._fail(error, Reason.UPSTREAM_FAULT, Answer.FAULT, http_status)
 
-    async def broke_off(self, error: str) -> None:
-        """Its answer ended in the middle."""
-        await self._fail(error, Reason.UPSTREAM_FAULT, Answer.ACCEPTED)
+    async def never_sent(self, error: str) -> None:
+        await self._fail(error, Reason.UPSTREAM_FAULT, Answer.UNSENT)
+
+    async def lost(self, error: str, http_status: int | None = None) -> None:
+        """There was no answer."""
+        error = f"no reply: {error}"
+        move = lose_sight(self.job.id, self.job.lease, error=error, due_in=RESOLVE_SECONDS)
+        await self._record(move, Answer.UNKNOWN, http_status, error=error)
+
+    async def broke_off(self, error: str, http_status: int | None = None) -> None:
+        """Its answer ended in the middle, or was none."""
+        await self._fail(error, Reason.UPSTREAM_FAULT, Answer.ACCEPTED, http_status)
 
     async def left(self) -> None:
         """Its client went away."""
-        said = f"the client went away after {self.completion.events} events"
-        move = end(
-            self.job.id,
-            self.job.lease,
-            state=JobState.CANCELLED,
-            reason=Reason.CANCELLED,
-            error=said,
-            output=self.completion.output,
-            upstream_id=self.completion.id,
-        )
-        await self._record(
-            move, Answer.ACCEPTED if self.completion.events else Answer.UNKNOWN, error=said
-        )
+        error = f"the client went away after {self.completion.events} events"
+        move = self._end(JobState.CANCELLED, reason=Reason.CANCELLED, error=error)
+        answer = Answer.ACCEPTED if self.completion.events else Answer.UNKNOWN
+        await self._record(move, answer, error=error)
 
     async def _fail(
         self, error: str, reason: Reason, answer: Answer, http_status: int | None = None
     ) -> None:
-        move = end(
+        move = self._end(JobState.FAILED, reason=reason, error=error)
+        await self._record(move, answer, http_status, error=error)
+
+    def _end(self, state: JobState, **facts: Any) -> Move:  # noqa: ANN401 -- the fields of Move
+        """With all that is known of it by now."""
+        return end(
             self.job.id,
             self.job.lease,
-            state=JobState.FAILED,
-            reason=reason,
-            error=error,
+            state=state,
             output=self.completion.output,
             upstream_id=self.completion.id,
+            input_tokens=self.completion.input_tokens,
+            output_tokens=self.completion.output_tokens,
+            cost_usd=self._cost(),
+            **facts,
         )
-        await self._record(move, answer, http_status, error=error)
 
     async def _record(
         self,
@@ -221,7 +207,7 @@ async def _complete(request: Request, endpoint: str, caller: Caller, *, path: st
     name = resolve(request, endpoint)
     state = get_state(request)
     body = await read_object(request, most_bytes=RUNSYNC_BODY_BYTES)
-    if b"\\u0000" in orjson.dumps(body):
+    if NUL.search(orjson.dumps(body)):
         raise ApiError(HTTPStatus.BAD_REQUEST, "the body holds a NUL character, which is not text")
     key = read_idempotency_key(request.headers)
     job = NewJob(id=new_id(), endpoint=name, input=body, key_id=caller.key_id, route=Route.OPENAI)
@@ -234,19 +220,14 @@ async def _complete(request: Request, endpoint: str, caller: Caller, *, path: st
             job_id=job.id,
             request_hash=hash_json([name, path, body]),
         )
-    held = AsyncExitStack()
-    try:
+    async with AsyncExitStack() as held:
         try:
             await held.enter_async_context(
                 one_call(state.runtime, name, Operation.OPENAI, seconds=LONGEST_SECONDS)
             )
             direct = await held.enter_async_context(open_direct_job(state.runtime, job, handle))
         except QuotaSpent as error:
-            raise ApiError(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "the upstream's limit of these requests is used up",
-                headers={"Retry-After": str(max(round(error.retry_in), 1))},
-            ) from error
+            raise refuse_spent(error) from error
         except HeldByAnother as error:
             return await _replay(request, error.held, handle, body)
         call = Call(
@@ -257,51 +238,54 @@ async def _complete(request: Request, endpoint: str, caller: Caller, *, path: st
             job=direct,
         )
         return await _send(request, call, path, held)
-    except BaseException:
-        await held.aclose()
-        raise
 
 
 async def _send(request: Request, call: Call, path: str, held: AsyncExitStack) -> Response:
-    """Send it, and pass on what comes; `held` is closed by who has the last word."""
+    """Send it, and pass on what comes; `held` is closed before its end is written down."""
     headers = {**request.state.limits, "Pressroom-Job": str(call.job.id)}
     opening = call.runtime.upstream.open(
         "POST", f"{call.endpoint}/openai/v1/{path}", content=call.content
     )
     try:
         response = await unless_gone(request, held.enter_async_context(opening))
-        if response.is_success and call.streams:
-            return PassedThrough(call, response, held, headers=headers)
+        if response.is_success and _is_stream(response):
+            return PassedThrough(call, response, held.pop_all(), headers=headers)
         content = await unless_gone(request, response.aread())
     except ClientGone:
+        await held.aclose()
         await call.left()
         raise
     except CallFailed as error:
-        await call.failed(error)
-        say = _unreachable if error.never_sent else _lost
-        raise say(str(error), headers=headers) from error
-    except READ_FAILURES as error:
-        await call.broke_off(f"{type(error).__name__}: {error}")
+        await held.aclose()
+        if error.never_sent:
+            await call.never_sent(str(error))
+            raise _unreachable(str(error), headers=headers) from error
+        await call.lost(str(error))
         raise _lost(str(error), headers=headers) from error
+    except READ_FAILURES as error:
+        await held.aclose()
+        said = f"the answer broke off: {type(error).__name__}: {error}"
+        await call.broke_off(said)
+        raise _lost(said, headers=headers) from error
     await held.aclose()
+    if response.status_code in REPLY_LOST:
+        said = read_error(response, read_json(content))
+        await call.lost(said, response.status_code)
+        raise _lost(said, headers=headers)
     if not response.is_success:
-        await call.refused(response.status_code, response.text[:2_000].replace("\x00", ""))
-        _refuse_upstream_key(response)
-        if retry_after := response.headers.get("retry-after"):
-            headers["Retry-After"] = retry_after
-    else:
-        try:
-            call.completion.read_whole(orjson.loads(content))
-        except (orjson.JSONDecodeError, AttributeError):
-            await call.broke_off("what came is no completion")
-            raise _lost("what came is no completion", headers=headers) from None
-        await call.ended(response.status_code)
-    return Response(
-        content,
-        response.status_code,
-        headers=headers,
-        media_type=response.headers.get("content-type"),
-    )
+        await call.refused(response.status_code, read_error(response, read_json(content)))
+        return _pass_on_error(response, headers=headers)
+    call.completion.read_whole(content)
+    if not call.completion.done:
+        said = str(call.completion.error)
+        await call.broke_off(said, response.status_code)
+        raise _lost(said, headers=headers)
+    await call.ended(response.status_code)
+    return _pass_on(response, headers=headers)
+
+
+def _is_stream(response: httpx.Response) -> bool:
+    return bool(response.headers.get("content-type", "").startswith("text/event-stream"))
 
 
 class PassedThrough(StreamingResponse):
@@ -316,15 +300,14 @@ class PassedThrough(StreamingResponse):
         headers: Mapping[str, str],
     ) -> None:
         super().__init__(
-            self._events(),
+            self._pass_events(),
             response.status_code,
             headers={**headers, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-            media_type=response.headers.get("content-type", "text/event-stream"),
+            media_type=response.headers["content-type"],
         )
         self._call = call
         self._response = response
         self._held = held
-        self._broke: str | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -332,37 +315,29 @@ class PassedThrough(StreamingResponse):
         finally:
             await asyncio.shield(self._close())
 
-    async def _events(self) -> AsyncIterator[bytes]:
-        """Whole events, each ended by an empty line."""
-        event: list[str] = []
+    async def _pass_events(self) -> AsyncIterator[bytes]:
+        completion = self._call.completion
         try:
-            async for line in self._response.aiter_lines():
-                event.append(line)
-                if not line:
-                    if self._is_shown(event):
-                        yield ("\n".join(event) + "\n").encode()
-                    event = []
+            async for event in split_events(self._response.aiter_bytes()):
+                usage_alone = completion.read_event(event)
+                if self._call.shows_usage or not usage_alone:
+                    yield event
         except READ_FAILURES as error:
-            self._broke = f"{type(error).__name__}: {error}"
-            said = {"message": "the upstream's answer broke off", "type": "api_error"}
-            yield b"data: " + orjson.dumps({"error": said}) + b"\n\n"
+            broke_off = completion.close(f"{type(error).__name__}: {error}")
         else:
-            if any(event) and self._is_shown(event):
-                yield ("\n".join(event) + "\n\n").encode()
-
-    def _is_shown(self, event: list[str]) -> bool:
-        data = "\n".join(
-            line.partition(":")[2].removeprefix(" ") for line in event if line.startswith("data:")
-        )
-        usage_alone = bool(data) and self._call.completion.read_event(data.encode())
-        return self._call.shows_usage or not usage_alone
+            broke_off = completion.close()
+        if broke_off:
+            message = f"the upstream's answer broke off: {completion.error}"
+            said = {"error": {"message": message, "type": "api_error"}}
+            yield b"data: " + orjson.dumps(said) + b"\n\n"
 
     async def _close(self) -> None:
         await self._held.aclose()
-        if self._broke is not None:
-            await self._call.broke_off(f"the answer broke off: {self._broke}")
-        elif self._call.completion.done:
-            await self._call.ended(self._response.status_code)
+        completion, http_status = self._call.completion, self._response.status_code
+        if completion.done:
+            await self._call.ended(http_status)
+        elif completion.error is not None:
+            await self._call.broke_off(f"the answer broke off: {completion.error}", http_status)
         else:
             await self._call.left()
 
@@ -386,6 +361,8 @@ async def _replay(
         "Idempotency-Replayed": "true",
     }
     if job.state is not JobState.COMPLETED or body.get("stream"):
+        if job.finished_at:
+            headers["x-should-retry"] = "false"  # OpenAI's own clients repeat after a 409
         raise ApiError(
             HTTPStatus.CONFLICT,
             f"this Idempotency-Key was used before, by the job {job.id}, which is "
@@ -393,6 +370,15 @@ async def _replay(
             headers=headers,
         )
     return JsonResponse(job.output, headers=headers)
+
+
+def refuse_spent(error: QuotaSpent) -> ApiError:
+    """Nothing was sent, for no call may be made now."""
+    return ApiError(
+        HTTPStatus.TOO_MANY_REQUESTS if error.known else HTTPStatus.SERVICE_UNAVAILABLE,
+        str(error),
+        headers={"Retry-After": str(max(math.ceil(error.retry_in), 1))},
+    )
 
 
 def _unreachable(error: str, *, headers: Mapping[str, str] | None = None) -> ApiError:
@@ -413,14 +399,32 @@ def _lost(error: str, *, headers: Mapping[str, str]) -> ApiError:
     )
 
 
-def _refuse_upstream_key(response: httpx.Response) -> None:
-    """The upstream's refusal of our key must not pass for our refusal of the client's.
+def _pass_on(response: httpx.Response, *, headers: Mapping[str, str]) -> Response:
+    """As it came."""
+    return Response(
+        response.content,
+        response.status_code,
+        headers=headers,
+        media_type=response.headers.get("content-type"),
+    )
+
+
+def _pass_on_error(response: httpx.Response, *, headers: Mapping[str, str]) -> Response:
+    """What the upstream says is wrong, in OpenAI's form.
 
     Raises:
-        ApiError: 502, if it is one.
+        ApiError: it is not in that form; 502 if it is about our key, not about the client's.
     """
-    if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        raise ApiError(
-            HTTPStatus.BAD_GATEWAY,
-            "the upstream refused Pressroom's own key (PRESSROOM_UPSTREAM_KEY)",
-        )
+    status = response.status_code
+    body = read_json(response.content)
+    said = read_error(response, body)
+    if status in OUR_KEY:
+        said = f"the upstream refused Pressroom's own key (PRESSROOM_UPSTREAM_KEY): {said}"
+        raise ApiError(HTTPStatus.BAD_GATEWAY, said, headers=headers)
+    if retry_after := response.headers.get("retry-after"):
+        headers = {**headers, "Retry-After": retry_after}
+    if isinstance(body, dict) and isinstance(body.get("error"), dict):
+        return _pass_on(response, headers=headers)
+    if not response.is_error:  # a redirect, of which nobody here knows anything
+        status = HTTPStatus.BAD_GATEWAY
+    raise ApiError(status, said, headers=headers)

@@ -7,7 +7,7 @@ Published clients ask again without a pause, so a request is held until there is
 """
 
 import asyncio
-from http import HTTPStatus
+import time
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -15,13 +15,15 @@ from fastapi.responses import Response
 
 from endpoints.catalogue import Operation
 from endpoints.client import POLL_SECONDS
-from endpoints.outcomes import Pieces, Running, UpstreamState
+from endpoints.outcomes import Busy, Fault, Pieces, PollOutcome, Running, UpstreamState
 from gateway.callers import Reading
-from gateway.errors import ApiError
+from gateway.disconnect import unless_gone
 from gateway.json_response import JsonResponse
-from gateway.state import GatewayState, get_state
+from gateway.state import GatewayState, get_links, get_state
 from gateway.upstream_api.jobs import find_job
-from models.interventions import count_streamed, hasten_polls
+from gateway.upstream_api.openai import refuse_spent
+from models.artifact import list_artifacts
+from models.interventions import begin_streaming, count_streamed, hasten_polls
 from models.job import IN_FLIGHT, Job, JobState
 from models.lane import StageName
 from tasks.results import say_error, say_status
@@ -29,7 +31,7 @@ from workers.permit import QuotaSpent, one_call
 
 routes = APIRouter(prefix="/v2/{endpoint}", tags=["the upstream's protocol"])
 
-RUNNING = (None, UpstreamState.IN_QUEUE, UpstreamState.IN_PROGRESS)
+UNDER_WAY = (UpstreamState.IN_QUEUE, UpstreamState.IN_PROGRESS)
 NEWS_SECONDS = 4.0  # that a request is held for news: clients give up after 10
 LOOK_SECONDS = 0.25
 
@@ -38,21 +40,25 @@ LOOK_SECONDS = 0.25
 async def stream(request: Request, endpoint: str, job_id: str, caller: Reading) -> Response:
     """`{status, stream: [{output}]}`; over once the status is an end and the list is empty."""
     state = get_state(request)
-    status = "IN_QUEUE"
-    outputs: list[Any] = []
-    for _ in range(round(NEWS_SECONDS / LOOK_SECONDS)):
+    deadline = time.monotonic() + NEWS_SECONDS
+    hastened = False
+    while True:
         job = await find_job(request, endpoint, job_id, caller)
-        status, outputs = say_status(job.state), []
-        if job.upstream_id and job.state in {*IN_FLIGHT, JobState.COMPLETED}:
-            status, outputs = await _ask(state, job)
-        if outputs or status not in {"IN_QUEUE", "IN_PROGRESS"}:
+        found = await _ask(state, job)
+        status, outputs = _read(job, found)
+        if job.state in IN_FLIGHT and _has_ended(found) and not hastened:
+            await _hasten_poll(state, job)
+            hastened = True
+        late = time.monotonic() >= deadline
+        if outputs or late or status not in {"IN_QUEUE", "IN_PROGRESS"}:
             break
-        await asyncio.sleep(LOOK_SECONDS)
-    if job.state is JobState.COMPLETED and not outputs and not job.streamed:
-        outputs = job.output if isinstance(job.output, list) else [job.output]
+        # Whoever has gone must not be handed a piece that another request is to have.
+        await unless_gone(request, asyncio.sleep(LOOK_SECONDS))
     if outputs:
         async with state.runtime.database.begin() as session:
             await count_streamed(session, job.id, pieces=len(outputs))
+    elif job.state is JobState.COMPLETED:
+        status, outputs = "COMPLETED", await _take_stored(request, job)
     reply: dict[str, Any] = {
         "id": str(job.id),
         "status": status,
@@ -66,28 +72,51 @@ async def stream(request: Request, endpoint: str, job_id: str, caller: Reading) 
     return JsonResponse(reply, headers=request.state.limits)
 
 
-async def _ask(state: GatewayState, job: Job) -> tuple[str, list[Any]]:
-    """What the upstream has, and the job's status as far as we know it then."""
+async def _ask(state: GatewayState, job: Job) -> Pieces | PollOutcome | None:
+    """What the upstream has of the job; None if it has nothing of it."""
+    if job.upstream_id is None or job.state not in {*IN_FLIGHT, JobState.COMPLETED}:
+        return None
     runtime = state.runtime
-    assert job.upstream_id is not None  # noqa: S101 -- the caller looked
     try:
         async with one_call(runtime, job.endpoint, Operation.STREAM, seconds=POLL_SECONDS):
-            found = await runtime.upstream.read_pieces(job.endpoint, job.upstream_id)
+            return await runtime.upstream.read_pieces(job.endpoint, job.upstream_id)
     except QuotaSpent as error:
-        raise ApiError(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            "the upstream's limit of stream requests is used up",
-            headers={"Retry-After": str(max(round(error.retry_in), 1))},
-        ) from error
+        raise refuse_spent(error) from error
+
+
+def _read(job: Job, found: Pieces | PollOutcome | None) -> tuple[str, list[Any]]:
+    """The job's status as far as its reader is to know, and the new pieces."""
     outputs = list(found.outputs) if isinstance(found, Pieces) else []
-    more = isinstance(found, Pieces) and found.state in RUNNING and bool(outputs or found.state)
+    under_way = isinstance(found, Pieces | Running) and found.state in UNDER_WAY
     if job.state is JobState.COMPLETED:
         # It may have more to hand out, and clients end at the first word of an end.
-        return "IN_PROGRESS" if more else say_status(job.state), outputs
-    if more or (isinstance(found, Running) and found.state in RUNNING):
-        return (found.state or job.state).upper(), outputs
-    # It ended, or says nothing of use: the poll finds out what is true.
-    async with runtime.database.begin() as session:
+        unsaid = isinstance(found, Busy | Fault)
+        unsaid = unsaid or (isinstance(found, Pieces) and found.state is None and bool(outputs))
+        return "IN_PROGRESS" if under_way or unsaid else "COMPLETED", outputs
+    return "IN_PROGRESS" if outputs else say_status(job.state), outputs
+
+
+def _has_ended(found: Pieces | PollOutcome | None) -> bool:
+    """Whether the job is likely to have ended; the poll finds out what is true."""
+    if isinstance(found, Pieces | Running):
+        return found.state not in UNDER_WAY
+    return not isinstance(found, Busy | Fault)
+
+
+async def _hasten_poll(state: GatewayState, job: Job) -> None:
+    async with state.runtime.database.begin() as session:
         await hasten_polls(session, job_ids=[job.id])
-    await runtime.bells.ring(StageName.POLL, job.endpoint)
-    return "IN_PROGRESS", outputs
+    await state.runtime.bells.ring(StageName.POLL, job.endpoint)
+
+
+async def _take_stored(request: Request, job: Job) -> list[Any]:
+    """The stored result, if nothing of it was ever handed out."""
+    pieces = job.output if isinstance(job.output, list) else [job.output]
+    if job.streamed or job.output is None or not pieces:
+        return []
+    async with get_state(request).runtime.database.begin() as session:
+        if not await begin_streaming(session, job.id, pieces=len(pieces)):
+            return []  # another request was first
+        files = await list_artifacts(session, job_ids=[job.id])
+    links = await get_links(request)
+    return [links.rewrite(piece, files) for piece in pieces]

@@ -4,6 +4,7 @@ from alembic import context
 
 import models.artifact
 import models.attempt
+import models.batch
 import models.campaign
 import models.delivery
 import models.endpoint_stats

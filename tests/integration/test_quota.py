@@ -9,7 +9,7 @@ import pytest
 import redis.asyncio
 
 from endpoints.catalogue.limits import Limit
-from endpoints.quota import RECHECK_SECONDS, Quota
+from endpoints.quota import RECHECK_SECONDS, Quota, Usage
 from models.base import new_id
 
 RUN, ENDPOINT = "run", "flux"
@@ -282,3 +282,49 @@ async def test_a_quota_that_nobody_uses_is_forgotten_in_the_end(quota, connectio
 
     assert len(keys) == 4
     assert all([await connection.ttl(key) > 0 for key in keys])
+
+
+async def test_usage_tells_calls_under_way_from_those_that_were_answered(quota):
+    lease = new_id()
+    before = await quota.usage(RUN, ENDPOINT)
+    await take(quota, want=5, lease=lease)
+    taken = await quota.usage(RUN, ENDPOINT)
+    await give_back(quota, lease, answered=2, unused=1)
+
+    assert before == Usage(in_window=0, at_once=0)
+    assert taken == Usage(in_window=5, at_once=5)
+    assert await quota.usage(RUN, ENDPOINT) == Usage(in_window=4, at_once=2)
+
+
+async def test_usage_forgets_what_has_left_the_window_and_whose_lease_has_ended(quota, connection):
+    answered, dead = new_id(), new_id()
+    await take(quota, want=2, lease=answered)
+    await take(quota, want=3, lease=dead)
+    await give_back(quota, answered, answered=2)
+    for part in ("window", "flight"):  # as if all of it were a minute older
+        key = f"test:quota:{RUN}:{{{ENDPOINT}}}:{part}"
+        for member, score in await connection.zrange(key, 0, -1, withscores=True):
+            await connection.zadd(key, {member: score - 60_000})
+
+    assert await quota.usage(RUN, ENDPOINT) == Usage(in_window=0, at_once=0)
+
+
+async def test_to_ask_for_usage_changes_nothing(quota, connection):
+    lease = new_id()
+    await take(quota, want=3, lease=lease)
+    before = {key: await connection.dump(key) for key in sorted(await connection.keys())}
+
+    await quota.usage(RUN, ENDPOINT)
+    await quota.usage(RUN, "never used")
+
+    assert {key: await connection.dump(key) for key in sorted(await connection.keys())} == before
+
+
+async def test_what_was_restored_counts_as_usage(quota, connection):
+    await connection.delete(f"test:quota:{RUN}:{{{ENDPOINT}}}:known")
+    await restore(quota, None)
+
+    usage = await quota.usage(RUN, ENDPOINT)
+
+    assert usage.at_once == 0
+    assert usage.in_window >= LONG.per_window

@@ -1,7 +1,11 @@
-"""One accepted job, one end: the transitions under random claims, answers, deaths and hints."""
+"""One accepted job, one end: the transitions under random claims, answers, deaths and hints.
+
+And under what people and deadlines do: cancels, retries, jobs given up, jobs sent by the gateway.
+"""
 
 import asyncio
 import random
+from decimal import Decimal
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings, strategies
@@ -20,12 +24,14 @@ from models.base import new_id
 from models.claims import claim_polls
 from models.database import Database, empty_tables
 from models.endpoint_stats import add_endpoints, note_hints
-from models.interventions import cancel_jobs
-from models.job import TERMINAL, JobState, OnUnknown, Reason
+from models.interventions import cancel_jobs, expire_jobs, retry_jobs
+from models.job import TERMINAL, JobState, OnUnknown, Reason, Route
 from models.transitions import (
     NewJob,
+    Submission,
     accept,
     ask_again,
+    begin_direct_job,
     claim_submissions,
     end,
     enqueue_jobs,
@@ -40,7 +46,9 @@ from models.transitions import (
 
 ENDPOINT = "machine"
 ANSWERS = ("accept", "busy", "fault", "refuse", "lose")
-POLLS = ("running", "done", "failed", "missing")
+POLLS = ("running", "done", "failed", "missing", "stopped")
+AGAIN = (JobState.FAILED, JobState.TIMED_OUT, JobState.LOST)
+LIVES = (None, 0.0, 3600.0)  # seconds: for ever, past its deadline at once, and long
 
 
 def recent(pick, rows):
@@ -58,8 +66,9 @@ class JobMachine(RuleBasedStateMachine):
         super().__init__()
         self.submissions = []  # every claim ever made: late writers use old ones
         self.polls = []
-        self.ends = {}  # job to its first end
+        self.ends = {}  # job to its first end, since it was last retried
         self.attempts = 0
+        self.dropped = Decimal()  # what runs before a retry cost
 
     def run(self, body):
         async def in_transaction():
@@ -88,10 +97,26 @@ class JobMachine(RuleBasedStateMachine):
             self.enqueue(2, policy)
         self.claim(3)
 
-    @rule(count=strategies.integers(1, 4), policy=strategies.sampled_from(OnUnknown))
-    def enqueue(self, count, policy):
+    @rule(
+        count=strategies.integers(1, 4),
+        policy=strategies.sampled_from(OnUnknown),
+        live_seconds=strategies.sampled_from(LIVES),
+        route=strategies.sampled_from([Route.RUN, Route.RUNSYNC]),
+    )
+    def enqueue(self, count, policy, live_seconds=None, route=Route.RUN):
+        limits = {"executionTimeout": 1}  # ms
+        if live_seconds is not None:
+            limits["ttl"] = round(live_seconds * 1000)
         jobs = [
-            NewJob(id=new_id(), endpoint=ENDPOINT, input={"prompt": "x"}, on_unknown=policy)
+            NewJob(
+                id=new_id(),
+                endpoint=ENDPOINT,
+                input={"prompt": "x"},
+                on_unknown=policy,
+                route=route,
+                policy=limits,
+                live_seconds=live_seconds,
+            )
             for _ in range(count)
         ]
         added = self.run(lambda session: enqueue_jobs(session, jobs))
@@ -108,11 +133,35 @@ class JobMachine(RuleBasedStateMachine):
         self.submissions += rows
         self.attempts += len(rows)
 
+    @rule(policy=strategies.sampled_from(OnUnknown))
+    def begin_direct(self, policy):
+        """The gateway sends one itself; what comes of it is recorded as of any other."""
+        job = NewJob(
+            id=new_id(), endpoint=ENDPOINT, input={}, on_unknown=policy, route=Route.OPENAI
+        )
+        lease = new_id()
+        self.run(lambda session: begin_direct_job(session, job, lease=lease, lease_seconds=60))
+        self.attempts += 1
+        self.submissions.append(
+            Submission(
+                id=job.id,
+                lease=lease,
+                endpoint=ENDPOINT,
+                attempt=1,
+                input={},
+                on_unknown=policy,
+                route=Route.OPENAI,
+            )
+        )
+
     @precondition(lambda self: self.submissions)
     @rule(pick=strategies.randoms(use_true_random=False), answer=strategies.sampled_from(ANSWERS))
     def record_submit(self, pick: random.Random, answer):
         """A worker writes what came of a claim: in time, late, or once more."""
         row = recent(pick, self.submissions)
+        if row.route is Route.OPENAI:
+            self.record_direct(row, answer)
+            return
         upstream_id = f"up-{row.lease}-{row.id}"
         move = {
             "accept": lambda: accept(row.id, row.lease, upstream_id=upstream_id, due_in=0),
@@ -147,6 +196,27 @@ class JobMachine(RuleBasedStateMachine):
 
         self.run(body)
 
+    def record_direct(self, row, answer):
+        """It is never sent again: it completes, is lost sight of, or fails."""
+        move = {
+            "accept": lambda: end(
+                row.id, row.lease, state=JobState.COMPLETED, upstream_id="c", cost_usd="0.001"
+            ),
+            "lose": lambda: lose_sight(row.id, row.lease, error="no reply", due_in=1),
+        }.get(answer, lambda: end(row.id, row.lease, state=JobState.FAILED))()
+        word = {"accept": Answer.ACCEPTED, "lose": Answer.UNKNOWN}.get(answer, Answer.FAULT)
+
+        async def body(session):
+            moved = await self.move(session, move)
+            found = AttemptEnd(
+                job_id=row.id, lease=row.lease, answer=word, upstream_id=move.upstream_id
+            )
+            if moved:
+                await answer_attempts(session, [found])
+            await settle_attempts(session, job_ids=list(moved))
+
+        self.run(body)
+
     @rule(limit=strategies.integers(1, 3))
     def claim_poll(self, limit):
         self.polls += self.run(
@@ -165,7 +235,17 @@ class JobMachine(RuleBasedStateMachine):
                 row.id, row.lease, state=JobState.COMPLETED, cost_usd="0.0025", polled=True
             ),
             "failed": lambda: end(
-                row.id, row.lease, state=JobState.FAILED, reason=Reason.UPSTREAM_FAILED
+                row.id,
+                row.lease,
+                state=JobState.FAILED,
+                reason=Reason.UPSTREAM_FAILED,
+                cost_usd=pick.choice([None, "0.01"]),
+            ),
+            "stopped": lambda: end(
+                row.id,
+                row.lease,
+                state=JobState.TIMED_OUT if row.cancel_reason else JobState.CANCELLED,
+                reason=row.cancel_reason or Reason.CANCELLED,
             ),
             "missing": lambda: end(row.id, row.lease, state=JobState.LOST, reason=Reason.VANISHED),
         }[answer]()
@@ -189,8 +269,31 @@ class JobMachine(RuleBasedStateMachine):
         async def body(session):
             await give_up_orphans(session, wait_seconds=60)
             await resolve_unknown(session, max_attempts=4)
+            await expire_jobs(session)
 
         self.run(body)
+
+    @precondition(lambda self: self.submissions)
+    @rule(pick=strategies.randoms(use_true_random=False))
+    def retry(self, pick: random.Random):
+        """Somebody wants a job again, whatever has become of it."""
+        ended = [job_id for job_id, (state, _) in self.ends.items() if state in AGAIN]
+        job_id = recent(pick, self.submissions).id
+        if ended and pick.random() < 0.8:
+            job_id = recent(pick, ended)
+
+        async def body(session):
+            before = await session.execute(
+                text("SELECT state, route, coalesce(cost_usd, 0) FROM jobs WHERE id = :id"),
+                {"id": job_id},
+            )
+            return before.one(), await retry_jobs(session, job_ids=[job_id])
+
+        (state, route, cost), retried = self.run(body)
+        assert bool(retried) == (state in AGAIN and route != Route.OPENAI)
+        if retried:
+            self.dropped += cost
+            self.ends.pop(job_id)
 
     @precondition(lambda self: self.submissions)
     @rule(pick=strategies.randoms(use_true_random=False))
@@ -239,7 +342,7 @@ class JobMachine(RuleBasedStateMachine):
 
         attempts, ledger, jobs = self.run(body)
         assert attempts == self.attempts
-        assert ledger == jobs
+        assert ledger == jobs + self.dropped
 
     @invariant()
     def a_job_in_flight_is_asked_for_by_the_id_of_its_own_attempt(self):
@@ -251,7 +354,8 @@ class JobMachine(RuleBasedStateMachine):
                     SELECT count(*) FROM jobs
                     WHERE state IN ('in_queue', 'in_progress') AND NOT EXISTS (
                         SELECT FROM attempts WHERE job_id = jobs.id
-                          AND attempts.upstream_id = jobs.upstream_id)
+                          AND attempts.upstream_id = jobs.upstream_id
+                          AND number > attempts_before)
                 """)
             )
 
@@ -259,7 +363,10 @@ class JobMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_sent_again_while_it_may_run(self):
-        """Two attempts of a job may both have been taken only if its policy resubmits unknowns."""
+        """Two attempts of a job may both have been taken only if its policy resubmits unknowns.
+
+        Or if somebody asked for it again after it had ended.
+        """
 
         async def body(session):
             return await session.scalar(
@@ -267,7 +374,32 @@ class JobMachine(RuleBasedStateMachine):
                     SELECT count(*) FROM jobs
                     WHERE on_unknown = 'fail' AND 1 < (
                         SELECT count(*) FROM attempts WHERE job_id = jobs.id
-                          AND answer = 'accepted')
+                          AND answer = 'accepted' AND number > attempts_before)
+                """)
+            )
+
+        assert self.run(body) == 0
+
+    @invariant()
+    def what_the_gateway_sent_itself_is_sent_once(self):
+        async def body(session):
+            return await session.scalar(
+                text("""
+                    SELECT count(*) FROM jobs WHERE route = 'openai' AND (retries > 0
+                        OR state = 'queued'
+                        OR 1 <> (SELECT count(*) FROM attempts WHERE job_id = jobs.id))
+                """)
+            )
+
+        assert self.run(body) == 0
+
+    @invariant()
+    def what_is_to_be_cancelled_waits_in_no_queue_of_ours(self):
+        async def body(session):
+            return await session.scalar(
+                text("""
+                    SELECT count(*) FROM jobs
+                    WHERE state = 'queued' AND cancel_requested_at IS NOT NULL
                 """)
             )
 
@@ -283,7 +415,7 @@ def test_one_accepted_job_has_one_end_whatever_happens(services):
         run_state_machine_as_test(
             JobMachine,
             settings=settings(
-                max_examples=25,
+                max_examples=40,
                 stateful_step_count=50,
                 phases=[Phase.generate, Phase.shrink],
                 deadline=None,

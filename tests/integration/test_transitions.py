@@ -1,6 +1,7 @@
 """The state machine, move by move: who may write what, and what becomes of the unknown."""
 
 import asyncio
+import secrets
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ from models.transitions import (
     retry_submit,
     snooze_submit,
 )
+from tasks.submit import SUBMIT
+from workers.lane import LaneRun
 
 FLUX = "black-forest-labs-flux-1-schnell"
 
@@ -499,3 +502,99 @@ async def test_a_heartbeat_extends_only_what_its_lease_still_holds(database):
     async with database.begin() as session:
         due = await session.execute(text("SELECT id FROM jobs WHERE next_at < now() + '9 min'"))
         assert [row.id for row in due] == [second.id]
+
+
+async def add_large_jobs(database, *sizes, endpoint=FLUX):
+    """Jobs in order, with so many bytes each that no compression makes less."""
+    jobs = [
+        NewJob(id=new_id(), endpoint=endpoint, input={"prompt": secrets.token_urlsafe(size)[:size]})
+        for size in sizes
+    ]
+    async with database.begin() as session:
+        await add_endpoints(session, [endpoint])
+        for job in jobs:
+            await enqueue_jobs(session, [job])
+    return [job.id for job in jobs]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "claims"),
+    [
+        ([100] * 6, [6]),
+        ([40_000, 40_000, 40_000, 100], [2, 2]),
+        ([100, 90_000, 90_000, 100], [2, 2]),
+        ([500_000, 100, 500_000], [1, 1, 1]),
+        ([100, 500_000, 100], [1, 1, 1]),
+        ([90_000], [1]),
+    ],
+)
+async def test_a_claim_is_bounded_by_bytes_and_takes_its_rows_in_order(
+    database, monkeypatch, sizes, claims
+):
+    monkeypatch.setattr("models.transitions.CLAIM_BYTES", 100_000)
+    job_ids = await add_large_jobs(database, *sizes)
+
+    rows = [await claim(database) for _ in claims]
+
+    assert [len(one) for one in rows] == claims
+    assert [row.id for one in rows for row in one] == job_ids
+    assert [len(row.input["prompt"]) for one in rows for row in one] == sizes
+    assert await claim(database) == []
+
+
+async def test_jobs_of_one_moment_are_counted_one_by_one(database, monkeypatch):
+    """Enqueued together they are due at the same time: their ids tell them apart."""
+    monkeypatch.setattr("models.transitions.CLAIM_BYTES", 100_000)
+    jobs = [
+        NewJob(id=new_id(), endpoint=FLUX, input={"prompt": secrets.token_hex(20_000)})
+        for _ in range(5)
+    ]
+    async with database.begin() as session:
+        await enqueue_jobs(session, jobs)
+
+    assert [len(await claim(database)) for _ in range(3)] == [2, 2, 1]
+
+
+async def test_what_a_claim_leaves_for_its_bytes_is_as_it_was(database, monkeypatch):
+    monkeypatch.setattr("models.transitions.CLAIM_BYTES", 100_000)
+    _, left = await add_large_jobs(database, 90_000, 90_000)
+
+    await claim(database)
+
+    job = await find(database, left)
+    assert (job.state, job.attempt, job.lease) == (JobState.QUEUED, 0, None)
+    assert await ledger(database, left) == []
+
+
+async def test_claims_at_once_of_large_jobs_share_them_without_overlap(database, monkeypatch):
+    monkeypatch.setattr("models.transitions.CLAIM_BYTES", 100_000)
+    job_ids = await add_large_jobs(database, *[60_000] * 8)
+
+    claimed: list[Any] = []
+    while len(claimed) < len(job_ids):
+        claims = await asyncio.gather(*(claim(database) for _ in range(4)))
+        assert all(len(rows) <= 1 for rows in claims)
+        assert any(claims)
+        claimed += [row.id for rows in claims for row in rows]
+
+    assert sorted(claimed) == sorted(job_ids)
+
+
+async def test_a_claim_that_was_cut_by_bytes_rings_for_the_rest_at_once(
+    database, runtime, emulator, monkeypatch
+):
+    monkeypatch.setattr("models.transitions.CLAIM_BYTES", 100_000)
+    await emulator.post("/admin/custom", json={"endpoint": "large"})
+    await add_large_jobs(database, 90_000, 90_000, endpoint="large")
+    rung = []
+
+    async def note(stage, endpoint, *, in_seconds=0.0):
+        rung.append((stage, endpoint, in_seconds))
+        return True
+
+    monkeypatch.setattr(runtime.bells, "ring", note)
+
+    claimed = [await LaneRun(runtime, SUBMIT, "large").run() for _ in range(2)]
+
+    assert claimed == [1, 1]
+    assert [one for one in rung if one[0] == StageName.SUBMIT] == [(StageName.SUBMIT, "large", 0.0)]

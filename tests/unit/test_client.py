@@ -1,6 +1,7 @@
 """How a call ends when the connection breaks, on servers on 127.0.0.1 that break it on purpose."""
 
 import asyncio
+import contextlib
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,8 +11,18 @@ import httpx
 import orjson
 import pytest
 
-from endpoints.client import UpstreamClient, open_http
-from endpoints.outcomes import Accepted, Busy, BusyCause, Ended, Fault, Running, Unknown
+from endpoints.client import READ_FAILURES, CallFailed, UpstreamClient, open_http
+from endpoints.outcomes import (
+    Accepted,
+    Busy,
+    BusyCause,
+    Ended,
+    Fault,
+    Pieces,
+    Running,
+    Unknown,
+    UpstreamState,
+)
 
 ACCEPTED = b'{"id": "job-1", "status": "IN_QUEUE"}'
 
@@ -299,3 +310,138 @@ async def test_the_key_is_in_no_outcome():
         outcome = await client.submit("flux", {})
 
     assert "rpa_secret" not in repr(outcome)
+
+
+async def read_answer(client):
+    async with client.open("POST", "flux/openai/v1/completions", content=b"{}") as response:
+        return response.status_code, await response.aread()
+
+
+async def test_an_open_call_is_read_as_it_comes_whatever_its_status():
+    async def answer(_server, writer):
+        writer.write(reply(b"nonsense", b"400 Bad Request"))
+        return True
+
+    async with serving(answer) as server, client_of(server.url) as client:
+        assert await read_answer(client) == (400, b"nonsense")
+
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v2/flux/openai/v1/completions HTTP/1.1\r\n")
+    assert b"authorization: bearer rpa_secret" in head.lower()
+    assert body == b"{}"
+
+
+async def test_an_open_call_that_reaches_nobody_was_never_sent():
+    async with client_of(f"http://127.0.0.1:{closed_port()}/v2") as client:
+        with pytest.raises(CallFailed) as failed:
+            await read_answer(client)
+
+    assert failed.value.never_sent
+
+
+@pytest.mark.parametrize(
+    "answer", [close_after_reading, reset_after_reading, break_off_the_headers]
+)
+async def test_an_open_call_without_an_answer_may_have_been_sent_and_is_not_repeated(answer):
+    async with serving(answer) as server, client_of(server.url) as client:
+        with pytest.raises(CallFailed) as failed:
+            await read_answer(client)
+
+    assert not failed.value.never_sent
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("answer", [break_off_the_body, promise_gzip])
+async def test_what_breaks_while_an_open_call_is_read_is_one_of_the_failures_of_reading(answer):
+    async with serving(answer) as server, client_of(server.url) as client:
+        with pytest.raises(READ_FAILURES):
+            await read_answer(client)
+
+    assert len(server.requests) == 1
+
+
+async def test_an_open_call_that_is_left_is_closed():
+    """The upstream sees that nobody reads on."""
+    closed = asyncio.Event()
+
+    async def answer(_server, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"1\r\na\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        closed.set()
+        return False
+
+    async with serving(answer) as server, client_of(server.url) as client:
+        async with client.open("GET", "flux/openai/v1/models") as response:
+            assert await anext(response.aiter_bytes()) == b"a"
+        async with asyncio.timeout(5):
+            await closed.wait()
+
+
+async def test_pieces_are_asked_for_by_the_id_as_one_part_of_the_path():
+    async def answer(_server, writer):
+        writer.write(reply(b'{"status": "IN_PROGRESS", "stream": [{"output": "a"}]}'))
+        return True
+
+    async with serving(answer) as server, client_of(server.url) as client:
+        pieces = await client.read_pieces("flux", "a/b?c")
+
+    assert pieces == Pieces(UpstreamState.IN_PROGRESS, ("a",))
+    assert server.requests[0].startswith(b"GET /v2/flux/stream/a%2Fb%3Fc HTTP/1.1\r\n")
+
+
+async def test_pieces_of_an_upstream_out_of_reach_are_busy_and_of_one_that_breaks_a_fault():
+    async with client_of(f"http://127.0.0.1:{closed_port()}/v2") as client:
+        away = await client.read_pieces("flux", "job-1")
+    async with serving(close_after_reading) as server, client_of(server.url) as client:
+        broken = await client.read_pieces("flux", "job-1")
+
+    assert isinstance(away, Busy)
+    assert isinstance(broken, Fault)
+
+
+async def test_workers_that_are_not_counted_in_time_are_not_known(monkeypatch):
+    monkeypatch.setattr("endpoints.client.WORKERS_SECONDS", 0.05)
+
+    async with serving(hang) as server, client_of(server.url) as client:
+        assert await client.count_workers("flux") is None
+
+
+@pytest.mark.parametrize("sync", [False, True])
+async def test_what_comes_beside_the_input_is_sent_by_run_and_by_runsync_alike(sync):
+    async def answer(_server, writer):
+        writer.write(reply(ACCEPTED))
+        return True
+
+    policy, s3_config = {"ttl": 10_000}, {"accessSecret": "s"}
+    async with serving(answer) as server, client_of(server.url) as client:
+        await client.submit("flux", {"a": 1}, policy=policy, s3_config=s3_config, sync=sync)
+
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    path = b"/v2/flux/runsync?wait=1000" if sync else b"/v2/flux/run"
+    assert head.startswith(b"POST " + path + b" HTTP/1.1\r\n")
+    assert orjson.loads(body) == {"input": {"a": 1}, "policy": policy, "s3Config": s3_config}
+
+
+@pytest.mark.parametrize(
+    ("sync", "most"), [(False, "RUN_BODY_BYTES"), (True, "RUNSYNC_BODY_BYTES")]
+)
+@pytest.mark.parametrize("over", [0, 1])
+async def test_a_webhook_that_would_make_the_body_too_large_is_left_out(
+    monkeypatch, *, sync, most, over
+):
+    async def answer(_server, writer):
+        writer.write(reply(ACCEPTED))
+        return True
+
+    with_webhook = {"input": {"a": 1}, "webhook": "http://we/hints/1"}
+    monkeypatch.setattr(f"endpoints.client.{most}", len(orjson.dumps(with_webhook)) - over)
+
+    async with serving(answer) as server, client_of(server.url) as client:
+        await client.submit("flux", {"a": 1}, webhook="http://we/hints/1", sync=sync)
+
+    _, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert orjson.loads(body) == ({"input": {"a": 1}} if over else with_webhook)

@@ -11,12 +11,20 @@ from endpoints.outcomes import (
     Ended,
     Fault,
     Missing,
+    Pieces,
     Refused,
     Running,
     Unknown,
     UpstreamState,
 )
-from endpoints.replies import ERROR_TEXT_LIMIT, read_poll, read_retry_after, read_submit
+from endpoints.replies import (
+    ERROR_TEXT_LIMIT,
+    read_pieces,
+    read_poll,
+    read_retry_after,
+    read_submit,
+    read_workers,
+)
 
 UUID = "0f3c9a52-6d1e-4b7a-8f54-2a1f6f0f7c11"
 
@@ -347,3 +355,67 @@ def test_without_retry_after_the_upstream_did_not_say():
     outcome = read_submit(answer({"error": "slow down"}, 429))
 
     assert outcome == Busy(BusyCause.RATE_LIMITED, "slow down", None, 429)
+
+
+@pytest.mark.parametrize(
+    ("body", "state", "outputs"),
+    [
+        ({"status": "IN_PROGRESS", "stream": []}, UpstreamState.IN_PROGRESS, ()),
+        ({"status": "COMPLETED", "stream": []}, UpstreamState.COMPLETED, ()),
+        (
+            {"status": "IN_PROGRESS", "stream": [{"output": "a"}, {"output": None, "metrics": {}}]},
+            UpstreamState.IN_PROGRESS,
+            ("a", None),
+        ),
+        ({"stream": [{"output": "a"}]}, None, ("a",)),
+        ({"status": "WHATEVER_COMES_NEXT", "stream": ["a"]}, None, ("a",)),
+        ([], None, ()),
+        ([{"output": {"text": "a"}, "metrics": {}}, {"output": "b"}], None, ({"text": "a"}, "b")),
+        (["a", {"own": 1}], None, ("a", {"own": 1})),
+        (b'{"output": "a"}\n{"output": "b"}\n', None, ("a", "b")),
+        (b'{"output": "a"}\r\n\r\n{"output": "b"}', None, ("a", "b")),
+        (b'{"output": "a"}\n', None, ("a",)),
+        (b'{"output": "a\\u0000b"}\n{"output": NaN}', None, ("ab", None)),
+    ],
+)
+def test_pieces_are_read_from_an_object_a_bare_list_or_a_line_each(body, state, outputs):
+    assert read_pieces(answer(body)) == Pieces(state, outputs)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "outcome"),
+    [
+        ({"status": "IN_QUEUE"}, 200, Running(UpstreamState.IN_QUEUE)),
+        (
+            {"id": UUID, "status": "COMPLETED", "output": "a"},
+            200,
+            Ended(UpstreamState.COMPLETED, "a"),
+        ),
+        ({"error": "job not found"}, 404, Missing()),
+        ([{"output": "a"}], 404, Missing()),
+        ({}, 429, Busy(BusyCause.RATE_LIMITED, "HTTP 429: {}", None, 429)),
+        (b"<html>", 200, Fault("HTTP 200: <html>", 200)),
+        (b"", 200, Fault("HTTP 200", 200)),
+        (b'{"output": "a"}\n{"outp', 200, Fault('HTTP 200: {"output": "a"}\n{"outp', 200)),
+        ([{"output": "a"}], 500, Fault('HTTP 500: [{"output":"a"}]', 500)),
+        ({"stream": 7}, 200, Fault('HTTP 200: {"stream":7}', 200)),
+    ],
+)
+def test_what_holds_no_pieces_is_read_as_a_status(body, status, outcome):
+    assert read_pieces(answer(body, status)) == outcome
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "workers"),
+    [
+        ({"workers": {"idle": 1, "throttled": 0}}, 200, {"idle": 1, "throttled": 0}),
+        ({"workers": {"idle": True, "busy": "2", "ready": 3.0, "own": 4}}, 200, {"own": 4}),
+        ({"workers": []}, 200, None),
+        ({"jobs": {}}, 200, None),
+        ([], 200, None),
+        (b"<html>", 200, None),
+        ({"workers": {"idle": 1}}, 500, None),
+    ],
+)
+def test_workers_are_counted_where_the_upstream_says_so(body, status, workers):
+    assert read_workers(answer(body, status)) == workers

@@ -1,4 +1,4 @@
-"""API keys, handles, events; webhooks among the deliveries; what a gateway's request brings
+"""API keys, handles, events, batches, webhooks; what a gateway's request brings
 
 A migration is one step that the code before it survives.
 """
@@ -108,10 +108,51 @@ def upgrade() -> None:
     )
     op.create_index("events_by_age", "events", ["at"])
     op.create_index("events_of_job", "events", ["job_id"])
+    _create_batches()
     _widen_jobs()
     _widen_deliveries()
     rewiden("lanes", "stage", "stagename_known", ("submit", "poll", "archive", "notify", "webhook"))
     op.execute(EVENT_TRIGGERS)
+
+
+def _create_batches() -> None:
+    op.create_table(
+        "batches",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("key_id", sa.Uuid(), nullable=False),
+        sa.Column("endpoint", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column(
+            "state",
+            words("draft", "finalized", "failed", "cancelled", name="batchstate_known"),
+            server_default="draft",
+            nullable=False,
+        ),
+        sa.Column("error", sa.Text(), nullable=True),
+        moment("created_at", now=True),
+        moment("finalized_at"),
+        sa.PrimaryKeyConstraint("id", name=op.f("batches_pkey")),
+        sa.ForeignKeyConstraint(["key_id"], ["api_keys.id"], name=op.f("batches_key_id_fkey")),
+    )
+    op.create_index("batches_of_key", "batches", ["endpoint", "key_id", "id"])
+    op.create_index(
+        "batches_to_enqueue",
+        "batches",
+        ["id"],
+        postgresql_where=sa.text("state = 'finalized' AND finalized_at IS NULL"),
+    )
+    op.create_table(
+        "batch_requests",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("batch_id", sa.Uuid(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("input", postgresql.JSONB(none_as_null=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("batch_requests_pkey")),
+        sa.ForeignKeyConstraint(
+            ["batch_id"], ["batches.id"], name=op.f("batch_requests_batch_id_fkey")
+        ),
+    )
+    op.create_index("requests_of_batch", "batch_requests", ["batch_id", "position"], unique=True)
 
 
 def _widen_jobs() -> None:

@@ -1,0 +1,301 @@
+"""The JSON that goes, for the OpenAPI document: `tasks/results.py` and the routes write it."""
+
+import datetime as dt
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from endpoints.catalogue import Basis, Operation
+from models.artifact import ArtifactState
+from models.attempt import Answer
+from models.delivery import DeliveryKind, DeliveryState
+from models.job import JobState, Reason
+from models.key import Scope
+from models.lane import StageName
+
+PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
+
+
+def problems(said: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Errors of a route in the document: what each code means there."""
+    return {
+        code: {
+            "description": meaning,
+            "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}},
+        }
+        for code, meaning in said.items()
+    }
+
+
+ERRORS = problems(
+    {
+        400: "The request is malformed.",
+        401: "No API key, or no good one.",
+        403: "The key may not do this.",
+        404: "There is nothing of this name that the key may see.",
+        422: "The request is well-formed, and what it says is not possible.",
+        429: "The key makes too many requests; `Retry-After` says when to come again.",
+        503: "Something that is needed does not answer; nothing was recorded.",
+    }
+)
+BODY_ERRORS = problems({413: "The body is too large.", 415: "The body is not JSON."})
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    problems: list[str] = []
+
+
+class ArtifactForm(BaseModel):
+    """A file of a result. `url` opens without a key; it is null until the file is stored."""
+
+    id: UUID
+    job_id: UUID
+    endpoint: str
+    state: ArtifactState
+    field: str
+    url: str | None
+    thumbnail_url: str | None
+    source_url: str
+    expires_at: dt.datetime
+    tries: int
+    error: str | None
+    sha256: str | None
+    size_bytes: int | None
+    media_type: str | None
+    width: int | None
+    height: int | None
+    duration_seconds: float | None
+    store_key: str | None
+    thumbnail_key: str | None
+
+
+class ArtifactPage(BaseModel):
+    artifacts: list[ArtifactForm]
+    next: str | None
+
+
+class LinkForm(BaseModel):
+    url: str | None
+    expires_seconds: int
+
+
+class JobSummary(BaseModel):
+    """A job, as far as it is. Money is in US dollars, times are ISO 8601, waits are in ms."""
+
+    id: UUID
+    endpoint: str
+    status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]
+    state: JobState
+    reason: Reason | None
+    error: str | None
+    why: str
+    attempt: int
+    upstream_id: str | None
+    estimate_usd: float | None
+    cost_usd: float | None
+    delay_ms: int | None
+    execution_ms: int | None
+    polls: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_from: UUID | None
+    campaign_id: UUID | None
+    created_at: dt.datetime
+    submitted_at: dt.datetime | None
+    finished_at: dt.datetime | None
+    next_at: dt.datetime | None
+
+
+class JobForm(JobSummary):
+    """A job, with its input, its result and its files."""
+
+    input: dict[str, Any] | None
+    output: Any
+    artifacts: list[ArtifactForm]
+
+
+class JobPage(BaseModel):
+    jobs: list[JobSummary]
+    next: str | None
+
+
+class BulkAnswer(BaseModel):
+    """What became of one item: `id` and what follows if it was taken, else `error`."""
+
+    index: int
+    id: UUID | None = None
+    status: str | None = None
+    state: JobState | None = None
+    existing: bool | None = None
+    cached: bool | None = None
+    error: Problem | None = None
+
+
+class BulkReply(BaseModel):
+    accepted: int
+    refused: int
+    items: list[BulkAnswer]
+
+
+class WaitReply(BaseModel):
+    jobs: list[JobForm]
+    pending: list[UUID]
+    unknown: list[UUID]
+
+
+class AttemptForm(BaseModel):
+    number: int
+    sent_at: dt.datetime
+    answered_at: dt.datetime | None
+    answer: Answer | None
+    http_status: int | None
+    upstream_id: str | None
+    error: str | None
+    cost_usd: float | None
+
+
+class Attempts(BaseModel):
+    attempts: list[AttemptForm]
+
+
+class Happening(BaseModel):
+    at: dt.datetime
+    what: str
+    artifact_id: UUID | None = None
+    number: int | None = None
+    answer: Answer | None = None
+    error: str | None = None
+
+
+class Timeline(BaseModel):
+    timeline: list[Happening]
+
+
+class Count(BaseModel):
+    count: int
+    dry_run: bool
+
+
+class DeliveryForm(BaseModel):
+    """Word of a job's end: `failed` was tried for a day, and is given up until it is replayed."""
+
+    id: UUID
+    webhook_id: str
+    job_id: UUID
+    kind: DeliveryKind
+    url: str | None
+    state: DeliveryState
+    tries: int
+    http_status: int | None
+    error: str | None
+    next_at: dt.datetime | None
+    delivered_at: dt.datetime | None
+
+
+class Deliveries(BaseModel):
+    deliveries: list[DeliveryForm]
+
+
+class DeliveryPage(Deliveries):
+    next: str | None
+
+
+class EndpointForm(BaseModel):
+    """What may be run. The estimate is of a job with defaults."""
+
+    id: str
+    name: str
+    kind: str
+    task: str
+    also: list[str]
+    about: str
+    aliases: list[str]
+    openai_models: list[str]
+    typical_seconds: float
+    estimate_usd: float | None
+    estimate_basis: Basis
+
+
+class Endpoints(BaseModel):
+    endpoints: list[EndpointForm]
+
+
+class LimitForm(BaseModel):
+    per_window: int
+    window_seconds: float
+    concurrent: int | None
+
+
+class EndpointDetail(EndpointForm):
+    input_schema: dict[str, Any]
+    limits: dict[Operation, LimitForm]
+
+
+class EstimateForm(BaseModel):
+    endpoint: str
+    usd: float | None
+    basis: Basis
+
+
+class QuotaForm(LimitForm):
+    """`used_...` are null while Redis does not answer."""
+
+    operation: str
+    used_in_window: int | None
+    used_at_once: int | None
+
+
+class LaneForm(BaseModel):
+    stage: StageName
+    endpoint: str
+    state: Literal["open", "paused", "closed"]
+    waiting: int
+    waiting_is_more: bool
+    due_seconds: float | None
+    closed_seconds: float | None
+    closed_reason: str | None
+    closures: int
+    quota: QuotaForm
+    why: str
+
+
+class Lanes(BaseModel):
+    lanes: list[LaneForm]
+
+
+class KeyForm(BaseModel):
+    id: UUID
+    name: str
+    shown: str
+    scopes: list[Scope]
+    requests_per_second: int | None
+    result_cache: bool | None
+    created_at: dt.datetime
+    revoked_at: dt.datetime | None
+    previous_until: dt.datetime | None
+
+
+class Keys(BaseModel):
+    keys: list[KeyForm]
+
+
+class IssuedKeyForm(KeyForm):
+    """With its secrets, this once."""
+
+    key: str
+    webhook_secret: str
+
+
+class Readiness(BaseModel):
+    """Each part is "ok", or what is wrong with it."""
+
+    ready: bool
+    parts: dict[str, str]
+    problems: list[str]

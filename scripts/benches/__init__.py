@@ -1,0 +1,1 @@
+"""Measurements of the whole system, each against the bars that it is held to."""

@@ -1,0 +1,105 @@
+"""What was measured: rows, each beside what it is compared with, and the bars it is held to."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure; `beside` is the same of what was run beside it, and `ratio` how many times."""
+
+    part: str
+    what: str
+    value: float
+    unit: str
+    beside: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        return self.value / self.beside if self.beside else None
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A figure, and the most that it may be."""
+
+    what: str
+    value: float
+    bar: float
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.bar
+
+
+@dataclass
+class Report:
+    """
+    Args:
+        beside: what it was compared with.
+    """
+
+    name: str
+    beside: str
+    rows: list[Row] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
+
+    def add(
+        self, part: str, what: str, value: float, unit: str = "", beside: float | None = None
+    ) -> None:
+        self.rows.append(Row(part, what, value, unit, beside))
+
+    def hold(self, what: str, value: float, *, at_most: float) -> None:
+        self.bars.append(Bar(what, value, at_most))
+
+    @property
+    def met(self) -> bool:
+        return all(bar.met for bar in self.bars)
+
+    def show(self, console: Console) -> None:
+        table = Table(title=self.name, title_justify="left")
+        for heading in ("", "figure"):
+            table.add_column(heading)
+        for heading in (self.name, self.beside, "ratio"):
+            table.add_column(heading, justify="right")
+        before = ""
+        for row in self.rows:
+            if before and row.part != before:
+                table.add_section()
+            table.add_row(
+                row.part if row.part != before else "",
+                f"{row.what}, {row.unit}" if row.unit else row.what,
+                _say(row.value),
+                _say(row.beside),
+                _say(row.ratio),
+            )
+            before = row.part
+        console.print(table)
+        for bar in self.bars:
+            word = "[green]met[/green]   " if bar.met else "[red]missed[/red]"
+            console.print(f"{word} {bar.what}: {_say(bar.value)}, at most {_say(bar.bar)}")
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        rows = [{**dataclasses.asdict(row), "ratio": row.ratio} for row in self.rows]
+        bars = [{**dataclasses.asdict(bar), "met": bar.met} for bar in self.bars]
+        written = {"name": self.name, "beside": self.beside, "rows": rows, "bars": bars}
+        path.write_text(json.dumps(written, indent=2) + "\n")
+
+
+def find_percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of them do not exceed; 0.5: the median."""
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
+
+def _say(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"

@@ -1,0 +1,105 @@
+"""The gateway in this process, keys to it, and the stages that serve it, run without Celery."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from gateway.app import make_gateway
+from models.database import Database
+from models.job import TERMINAL, Job, JobState
+from models.job_queries import get_job
+from models.key import Scope, issue_key
+from tasks.archive import ARCHIVE
+from tasks.poll import POLL
+from tasks.submit import SUBMIT
+from workers.lane import LaneRun, Stage
+from workers.runtime import Runtime
+from workers.settings import Settings
+
+FLUX = "black-forest-labs-flux-1-schnell"
+
+Issue = Callable[..., Awaitable[tuple[str, UUID]]]
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """A gateway of its own, started."""
+    app = make_gateway(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def client_of(app: FastAPI, key: str | None = None) -> httpx.AsyncClient:
+    """A client of a gateway in this process; an error that no handler took is raised here."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    transport = httpx.ASGITransport(app)
+    return httpx.AsyncClient(
+        transport=transport, base_url="http://gateway.test", headers=headers, timeout=30
+    )
+
+
+@pytest.fixture
+async def gateway_app(settings: Settings) -> AsyncIterator[FastAPI]:
+    async with open_app(settings) as app:
+        yield app
+
+
+@pytest.fixture
+async def gateway(gateway_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the gateway, without a key."""
+    async with client_of(gateway_app) as client:
+        yield client
+
+
+@pytest.fixture
+def issue(database: Database) -> Issue:
+    """Makes keys: a name, scopes and what else a key has, to (key, its id)."""
+
+    async def issue_one(name: str, *scopes: Scope, **options: object) -> tuple[str, UUID]:
+        async with database.begin() as session:
+            issued = await issue_key(session, name=name, scopes=scopes, **options)  # type: ignore[arg-type]
+        return issued.secret, issued.row.id
+
+    return issue_one
+
+
+@pytest.fixture
+async def client(gateway_app: FastAPI, issue: Issue) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the gateway whose key may run jobs, and sees its own alone."""
+    key, _ = await issue("tests", Scope.RUN)
+    async with client_of(gateway_app, key) as client:
+        yield client
+
+
+async def find_job(runtime: Runtime, job_id: str | UUID) -> Job:
+    async with runtime.database.begin() as session:
+        return await get_job(session, UUID(str(job_id)))
+
+
+async def run_until(
+    runtime: Runtime,
+    job_id: str | UUID,
+    states: Collection[JobState] = TERMINAL,
+    *,
+    endpoint: str = FLUX,
+    stages: Collection[Stage] = (SUBMIT, POLL),  # type: ignore[type-arg]
+) -> Job:
+    """Run stages as a worker would until the job is in one of `states`."""
+    async with asyncio.timeout(30):
+        while (job := await find_job(runtime, job_id)).state not in states:
+            for stage in stages:
+                await LaneRun(runtime, stage, endpoint).run()
+            await asyncio.sleep(0.02)
+    return job
+
+
+async def complete(runtime: Runtime, job_id: str | UUID, *, endpoint: str = FLUX) -> Job:
+    """Run the job to its end, and store its files."""
+    job = await run_until(runtime, job_id, endpoint=endpoint)
+    await LaneRun(runtime, ARCHIVE, endpoint).run()
+    return job
