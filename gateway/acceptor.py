@@ -44,6 +44,7 @@ class Acceptor:
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(maxsize=WAITING_MOST)
         self._to_ring: dict[StageName, set[str]] = defaultdict(set)
         self._something_to_ring = asyncio.Event()
+        self._stopping = False
 
     async def accept(self, incoming: Sequence[Incoming], *, size: int) -> list[Accepted]:
         """Write down requests, all or none; what became of each, in their order.
@@ -66,11 +67,19 @@ class Acceptor:
         """Write until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._ring())
-            held: _Waiting | None = None
-            while True:
-                batch = [held or await self._waiting.get()]
-                held = self._collect(batch)
-                await self._write(batch)
+            try:
+                await self._write_all()
+            finally:
+                # A cancel alone may be lost: redis-py drops one that comes while it connects.
+                self._stopping = True
+                self._something_to_ring.set()
+
+    async def _write_all(self) -> None:
+        held: _Waiting | None = None
+        while True:
+            batch = [held or await self._waiting.get()]
+            held = self._collect(batch)
+            await self._write(batch)
 
     def _collect(self, batch: list[_Waiting]) -> _Waiting | None:
         """Add what waits, up to a batch; returns one that was taken and is for the next."""
@@ -116,7 +125,7 @@ class Acceptor:
         self._something_to_ring.set()
 
     async def _ring(self) -> None:
-        while True:
+        while not self._stopping:
             await self._something_to_ring.wait()
             self._something_to_ring.clear()
             bells, self._to_ring = self._to_ring, defaultdict(set)

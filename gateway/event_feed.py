@@ -59,7 +59,7 @@ class EventFeed:
                 async for event in self._read(place, owner):
                     place = place_of(event)
                     yield event
-                while not mine.full():
+                while mine in self._listeners:  # else it is behind
                     if self._stopping:
                         return
                     try:
@@ -98,8 +98,10 @@ class EventFeed:
         if self._place is None:
             return
         async for event in self._read(self._place, None):
-            for listener in self._listeners:
-                if not listener.full():
+            for listener in tuple(self._listeners):
+                if listener.full():
+                    self._listeners.discard(listener)
+                else:
                     listener.put_nowait(event)
             self._place = place_of(event)
 

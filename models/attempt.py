@@ -110,8 +110,9 @@ async def settle_attempts(session: AsyncSession, *, job_ids: Sequence[UUID]) -> 
             UPDATE attempts SET cost_usd = jobs.cost_usd
             FROM jobs
             WHERE jobs.id = ANY(:ids) AND jobs.cost_usd IS NOT NULL
-              AND attempts.job_id = jobs.id AND attempts.upstream_id = jobs.upstream_id
-              AND attempts.cost_usd IS NULL
+              AND attempts.job_id = jobs.id AND attempts.cost_usd IS NULL
+              -- Texts may come without an id; what is sent again has one.
+              AND attempts.upstream_id IS NOT DISTINCT FROM jobs.upstream_id
         """),
         {"ids": list(job_ids)},
     )

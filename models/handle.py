@@ -142,6 +142,17 @@ async def take_handles(
     }
 
 
+async def free_handles(session: AsyncSession, job_id: UUID) -> None:
+    """Nothing came of the job that may have been billed: its names may be used again."""
+    await session.execute(
+        text(
+            "DELETE FROM handles USING jobs "
+            "WHERE jobs.id = :id AND handles.key_id = jobs.key_id AND handles.job_id = jobs.id"
+        ),
+        {"id": job_id},
+    )
+
+
 async def forget_handles(session: AsyncSession) -> int:
     """Delete those that nobody can be meant by any more; a few thousand at once."""
     return count_rows(

@@ -25,6 +25,9 @@ from models.lane import StageName
 from models.result_cache import Wanted, find_results, give_results
 from models.transitions import NewJob, enqueue_jobs
 
+_NAME = HandleKind.IDEMPOTENCY_KEY
+_SEED = HandleKind.SEEDED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
@@ -121,39 +124,37 @@ async def accept(session: AsyncSession, incoming: Sequence[Incoming]) -> Accepta
 
 async def _find_owners(session: AsyncSession, incoming: Sequence[Incoming]) -> dict[UUID, HeldBy]:
     """Of each request that had come before, by its new job's id: the job that it is."""
-    owners: dict[UUID, HeldBy] = {}
-    named: dict[UUID, NewHandle] = {}  # by their Idempotency-Key, as long as no seed says otherwise
-    for kind in HandleKind:  # the client's own name counts before the seed
-        first: dict[tuple[UUID, HandleKind, str], NewHandle] = {}
-        later: list[NewHandle] = []
-        for one in incoming:
-            if one.job.id in owners:
-                continue
-            for handle in one.handles:
-                if handle.kind is not kind:
-                    continue
-                if handle.full_name in first:
-                    later.append(handle)
-                else:
-                    first[handle.full_name] = handle
-        held = await take_handles(session, list(first.values()))
-        for name, handle in first.items():
-            if name in held:
-                owners[handle.job_id] = held[name]
-        for handle in later:  # twice in one batch
-            winner = first[handle.full_name]
-            owners[handle.job_id] = held.get(
-                handle.full_name, HeldBy(winner.job_id, JobState.QUEUED, winner.request_hash)
-            )
-        if kind is HandleKind.IDEMPOTENCY_KEY:
-            named = {one.job_id: one for one in first.values() if one.job_id not in owners}
-    # A name whose request joined a job is that job's, for as long as any other.
-    joined = [
-        dataclasses.replace(handle, job_id=owners[job_id].job_id)
-        for job_id, handle in named.items()
-        if job_id in owners
+    named = [handle for one in incoming for handle in one.handles if handle.kind is _NAME]
+    owners = await _take_first(session, named)
+    seeded = [
+        handle
+        for one in incoming
+        for handle in one.handles
+        if handle.kind is _SEED and one.job.id not in owners  # the client's own name counts first
     ]
-    await take_handles(session, joined)
+    joined = await _take_first(session, seeded)
+    # A name whose request joined a job is that job's, for as long as any other.
+    passed_on = [
+        dataclasses.replace(handle, job_id=joined[handle.job_id].job_id)
+        for handle in named
+        if handle.job_id in joined
+    ]
+    await take_handles(session, passed_on)
+    return owners | joined
+
+
+async def _take_first(session: AsyncSession, handles: Sequence[NewHandle]) -> dict[UUID, HeldBy]:
+    """Give each name to the first that wants it; returns who has it, by the job of each other."""
+    first: dict[tuple[UUID, HandleKind, str], NewHandle] = {}
+    for handle in handles:
+        first.setdefault(handle.full_name, handle)
+    held = await take_handles(session, list(first.values()))
+    owners = {first[name].job_id: owner for name, owner in held.items()}
+    for handle in handles:
+        winner = first[handle.full_name]
+        if handle is not winner:  # twice in one batch
+            mine = HeldBy(winner.job_id, JobState.QUEUED, winner.request_hash)
+            owners[handle.job_id] = held.get(handle.full_name, mine)
     return owners
 
 

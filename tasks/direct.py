@@ -10,18 +10,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+import stamina
 import structlog
 
-from models.attempt import AttemptEnd, answer_attempts, settle_attempts
+from models.attempt import Answer, AttemptEnd, answer_attempts, settle_attempts
 from models.base import new_id
 from models.claims import extend_lease
 from models.endpoint_stats import add_endpoints
 from models.errors import DatabaseUnavailable
-from models.handle import HeldBy, NewHandle, take_handles
+from models.handle import HeldBy, NewHandle, free_handles, take_handles
 from models.lane import StageName
 from models.transitions import Move, NewJob, begin_direct_job, move_jobs
 from workers.lane import HEARTBEAT_SECONDS, LEASE_SECONDS
 from workers.runtime import Runtime
+
+RECORD_SECONDS = 10.0  # that an end is tried to be written down while Postgres is away
 
 log = structlog.get_logger()
 
@@ -69,12 +72,22 @@ async def open_direct_job(
 async def end_direct_job(runtime: Runtime, move: Move, answer: AttemptEnd) -> None:
     """Write how it ended. If that fails, its lease runs out, and its outcome is unknown."""
     try:
-        async with runtime.database.begin() as session:
-            moved = await move_jobs(session, [move])
-            await answer_attempts(session, [answer])
-            await settle_attempts(session, job_ids=list(moved))
+        async for attempt in stamina.retry_context(
+            on=DatabaseUnavailable, timeout=RECORD_SECONDS, attempts=None, wait_max=2.0
+        ):
+            with attempt:
+                await _write_end(runtime, move, answer)
     except DatabaseUnavailable as error:
         log.warning("end_not_recorded", job=str(move.job_id), error=str(error))
+
+
+async def _write_end(runtime: Runtime, move: Move, answer: AttemptEnd) -> None:
+    async with runtime.database.begin() as session:
+        moved = await move_jobs(session, [move])
+        await answer_attempts(session, [answer])
+        await settle_attempts(session, job_ids=list(moved))
+        if answer.answer in {Answer.UNSENT, Answer.BUSY}:
+            await free_handles(session, move.job_id)  # its client is asked to come again
 
 
 async def _beat(runtime: Runtime, direct: DirectJob) -> None:

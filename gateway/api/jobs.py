@@ -67,7 +67,14 @@ routes = APIRouter(prefix="/jobs", tags=["jobs"], responses=ERRORS)
 
 IdempotencyKey = Annotated[
     str | None,
-    Header(max_length=255, description="Sent again within a day, it is the same job."),
+    Header(
+        max_length=255,
+        description="Sent again within a day, it is the same job. Printable text.",
+        json_schema_extra={
+            "minLength": 1,
+            "pattern": "^[\\x20-\\x7e]+$",
+        },  # of it, what all clients send
+    ),
 ]
 WaitSeconds = Annotated[
     float, Query(ge=0, le=WAIT_SECONDS_MOST, description="Seconds, for its end.")

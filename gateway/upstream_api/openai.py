@@ -46,7 +46,7 @@ from tasks.results import say_status
 from workers.permit import QuotaSpent, one_call
 from workers.runtime import Runtime
 
-LONGEST_SECONDS = 1_800.0  # one text, from the request to its last word
+LONGEST_SECONDS = 600.0  # one text, from the request to its last word
 OUR_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN)
 NOT_THE_REQUEST = (*OUR_KEY, HTTPStatus.TOO_MANY_REQUESTS)  # that is wrong: it may be sent again
 RESOLVE_SECONDS = 1.0  # a lost one is decided at once: nothing more will be heard of it

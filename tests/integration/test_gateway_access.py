@@ -128,7 +128,7 @@ async def test_every_key_may_read(gateway_app, issue, scope, method, path):
     assert response.status_code in {200, 404}
 
 
-async def test_too_many_requests_of_a_key_are_told_when_to_come_again(gateway_app, issue, database):
+async def test_too_many_requests_of_a_key_are_told_when_to_come_again(gateway_app, issue):
     key, _ = await issue("busy", Scope.RUN, requests_per_second=3)
     other, _ = await issue("other", Scope.RUN)
 
@@ -194,12 +194,15 @@ async def test_while_postgres_is_away_clients_are_told_to_come_again(
     services, settings, issue, method, path
 ):
     key, _ = await issue("tests", Scope.RUN)
-    async with cut_off(services, settings) as (reached, cut), open_app(reached) as app:
-        async with client_of(app, key) as client:
-            before = await client.get(f"/v2/{FLUX}/requests")
-            await cut()
+    async with (
+        cut_off(services, settings) as (reached, cut),
+        open_app(reached) as app,
+        client_of(app, key) as client,
+    ):
+        before = await client.get(f"/v2/{FLUX}/requests")
+        await cut()
 
-            response = await call(client, method, path)
+        response = await call(client, method, path)
 
     assert before.status_code == 200
     assert_refused(response, 503)

@@ -18,7 +18,7 @@ from workers.lane import LaneRun
 
 VIDEO = "vidu-q3-t2v"  # takes seconds here
 FOX = {"input": {"prompt": "a fox"}}
-SECRET = "s3-SECRET/never+shown="  # noqa: S105 -- of nothing
+SECRET = "s3-SECRET/never+shown="
 S3 = {
     "accessId": "ACCESSID0123",
     "accessSecret": SECRET,
@@ -160,12 +160,12 @@ async def read_everything(database):
             table: [
                 row.row
                 for row in await session.execute(text(f"SELECT t::text AS row FROM {table} t"))
-            ]  # noqa: S608
+            ]
             for table in tables
         }
 
 
-async def test_an_s3config_is_passed_on_whole_and_its_secret_is_kept_and_shown_nowhere(
+async def test_an_s3config_is_passed_on_and_its_secret_is_kept_and_shown_nowhere(  # noqa: PLR0917 -- fixtures
     gateway_app, client, issue, runtime, upstream, capfd, caplog
 ):
     job_id = await submit(client, s3Config=S3, webhook="https://example.com/hook")
@@ -212,7 +212,7 @@ async def test_an_s3config_is_passed_on_whole_and_its_secret_is_kept_and_shown_n
         {"accessSecret": SECRET, "endpointUrl": 7},
     ],
 )
-async def test_a_refusal_of_an_s3config_does_not_repeat_it(client, database, capfd, s3_config):
+async def test_a_refusal_of_an_s3config_does_not_repeat_it(client, capfd, s3_config):
     response = await client.post(f"/v2/{VIDEO}/run", json={**FOX, "s3Config": s3_config})
 
     assert response.status_code == 400

@@ -88,7 +88,9 @@ async def test_arbitrary_bytes_are_decided(client, database, path, content):
 @pytest.mark.parametrize("endpoint", [FLUX, "my-own"])
 @LIMITED
 @given(body=bodies, ascii_only=st.booleans())
-async def test_arbitrary_json_is_decided(client, database, path, endpoint, body, ascii_only):
+async def test_arbitrary_json_is_decided(  # noqa: PLR0917 -- fixtures and what is drawn
+    client, database, path, endpoint, body, ascii_only
+):
     content = json.dumps(body, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
 
     await assert_decided(client, database, content, endpoint=endpoint, path=path)

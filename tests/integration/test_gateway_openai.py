@@ -62,7 +62,7 @@ class Upstream:
         self.bodies = []
         self.asked = asyncio.Event()
         self.cut_off = asyncio.Event()  # a call was closed while it was being answered
-        self.answer = None
+        self.reply()
 
     async def handle(self, request):
         self.bodies.append(orjson.loads(await request.read() or b"null"))
@@ -738,12 +738,13 @@ async def test_a_heart_beats_while_the_call_lasts_and_no_longer(runtime, issue, 
         async with asyncio.timeout(5):
             while True:
                 held = await find_job(runtime, job.id)
+                assert held.next_at is not None
                 if (held.next_at - held.created_at).total_seconds() > 10:
                     break
                 await asyncio.sleep(0.01)
         assert held.state is JobState.SUBMITTING
-    tasks = {task.get_coro().__name__ for task in asyncio.all_tasks() if not task.cancelling()}
-    assert "_beat" not in tasks
+    left = [task for task in asyncio.all_tasks() if not task.cancelling()]
+    assert not any("coro=<_beat(" in repr(task) for task in left)
 
 
 # Idempotency-Key
@@ -827,6 +828,30 @@ async def test_a_name_of_a_job_without_a_reply_to_show_is_a_conflict_not_to_be_r
 
     assert (response.status_code, response.headers["x-should-retry"]) == (409, "false")
     assert len(upstream.bodies) == 1
+
+
+async def test_a_name_is_free_again_where_the_client_is_asked_to_come_again(
+    client, runtime, upstream
+):
+    named = {"Idempotency-Key": "fox-1"}
+    upstream.reply(429, OPENAI_ERROR)
+    refused = await client.post(CHAT, json=FOXES, headers=named)
+    upstream.reply(200, WHOLE)
+
+    response = await client.post(CHAT, json=FOXES, headers=named)
+
+    assert (refused.status_code, response.status_code) == (429, 200)
+    assert len(await find_jobs(runtime)) == 2
+
+
+async def test_a_text_without_an_id_is_in_the_ledger_with_its_cost(client, runtime, upstream):
+    upstream.reply(200, {name: value for name, value in WHOLE.items() if name != "id"})
+
+    await client.post(CHAT, json=FOXES)
+
+    job, attempt = await the_job(runtime)
+    assert job.upstream_id is None
+    assert attempt.cost_usd == job.cost_usd > 0
 
 
 async def test_a_name_is_one_keys_own(client, gateway_app, issue, upstream):

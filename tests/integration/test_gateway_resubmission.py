@@ -81,11 +81,15 @@ async def test_the_same_key_with_another_body_is_refused_and_enqueues_nothing(
 
 async def test_fifty_at_once_at_two_gateways_are_one_job(settings, issue, database):
     key, _ = await issue("tests", Scope.RUN)
-    async with open_app(settings) as here, open_app(settings) as there:
-        async with client_of(here, key) as one, client_of(there, key) as other:
-            responses = await asyncio.gather(
-                *(run(client, FOX, key="k") for client in (one, other) for _ in range(25))
-            )
+    async with (
+        open_app(settings) as here,
+        open_app(settings) as there,
+        client_of(here, key) as one,
+        client_of(there, key) as other,
+    ):
+        responses = await asyncio.gather(
+            *(run(client, FOX, key="k") for client in (one, other) for _ in range(25))
+        )
 
     assert {response.status_code for response in responses} == {200}
     assert len({response.json()["id"] for response in responses}) == 1
@@ -97,12 +101,16 @@ async def test_fifty_at_once_at_two_gateways_are_one_job(settings, issue, databa
 async def test_many_keys_in_any_order_at_two_gateways_wait_for_no_ring(settings, issue, database):
     key, _ = await issue("tests", Scope.RUN)
     names = [f"k{number}" for number in range(40)]
-    async with open_app(settings) as here, open_app(settings) as there:
-        async with client_of(here, key) as one, client_of(there, key) as other:
-            responses = await asyncio.gather(
-                *(run(one, SEEDED, key=name) for name in names),
-                *(run(other, SEEDED, key=name) for name in reversed(names)),
-            )
+    async with (
+        open_app(settings) as here,
+        open_app(settings) as there,
+        client_of(here, key) as one,
+        client_of(there, key) as other,
+    ):
+        responses = await asyncio.gather(
+            *(run(one, SEEDED, key=name) for name in names),
+            *(run(other, SEEDED, key=name) for name in reversed(names)),
+        )
 
     assert {response.status_code for response in responses} == {200}
     assert len({response.json()["id"] for response in responses}) == 1

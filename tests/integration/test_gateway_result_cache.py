@@ -48,7 +48,7 @@ async def test_a_cached_result_is_a_job_of_its_own_marked_and_free(client, gatew
     assert hit.headers["pressroom-cache"] == "hit"
     assert hit.json()["status"] == "COMPLETED"
     assert (job.state, str(job.cached_from)) == (JobState.COMPLETED, source)
-    assert (job.cost_usd, job.estimate_usd, job.attempt) == (0, 0, 0)
+    assert job.cost_usd == job.estimate_usd == job.attempt == 0
     assert job.id != job.cached_from
     reply = (await client.get(f"/v2/{FLUX}/status/{job.id}")).json()
     assert None not in reply.values()
@@ -99,7 +99,7 @@ async def test_the_defaults_of_the_endpoint_may_be_said_or_left_out(client, runt
         (False, True, None, True),
     ],
 )
-async def test_the_request_says_first_then_the_key_then_the_setting(
+async def test_the_request_says_first_then_the_key_then_the_setting(  # noqa: PLR0917 -- a table
     gateway_app, issue, runtime, setting, key, header, hit
 ):
     if setting is not None:

@@ -106,7 +106,7 @@ async def test_output_urls_are_the_upstreams_until_the_file_is_ours(
 async def test_runsync_answers_with_the_whole_job_once_it_has_ended(client, runtime):
     waiting = asyncio.create_task(client.post(f"/v2/{FLUX}/runsync", json=FOX))
     async with asyncio.timeout(10):
-        while not (listed := (await client.get(f"/v2/{FLUX}/requests")).json()["requests"]):
+        while not (listed := (await client.get(f"/v2/{FLUX}/requests")).json()["requests"]):  # noqa: ASYNC110 -- by HTTP
             await asyncio.sleep(0.01)
     await complete(runtime, listed[0]["id"])
 
@@ -179,7 +179,7 @@ async def test_a_client_that_goes_away_frees_its_waiter_and_leaves_its_job(
         )
     )
     async with asyncio.timeout(10):
-        while not waiters(gateway_app):
+        while not waiters(gateway_app):  # noqa: ASYNC110 -- no event tells
             await asyncio.sleep(0.01)
         left.set()
         await call  # and nothing is raised: it is no error of ours
@@ -195,9 +195,9 @@ async def test_three_hundred_that_wait_hold_no_database_connection(gateway_app, 
     calls = [asyncio.create_task(client.get(path)) for _ in range(300)]
     pool = gateway_app.state.gateway.runtime.database.engine.pool
     async with asyncio.timeout(30):
-        while waiters(gateway_app) < 300:
+        while waiters(gateway_app) < 300:  # noqa: ASYNC110 -- no event tells
             await asyncio.sleep(0.05)
-        while pool.checkedout():  # but for the look that is taken twenty times a second
+        while pool.checkedout():  # noqa: ASYNC110 -- the look, twenty times a second
             await asyncio.sleep(0.001)
         busiest = 0
         for _ in range(100):

@@ -149,6 +149,7 @@ async def test_each_piece_of_a_real_job_comes_once_and_then_an_end(reader, runti
     reading = asyncio.create_task(read_to_the_end(reader, job_id, endpoint=QWEN))
     job = await run_until(runtime, job_id, endpoint=QWEN)
     pieces, status = await reading
+    assert job.output is not None
 
     assert status == "COMPLETED"
     said = [token for choice in job.output[0]["choices"] for token in choice["tokens"]]

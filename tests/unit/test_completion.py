@@ -55,13 +55,13 @@ async def test_an_event_is_there_as_soon_as_its_empty_line_is():
     async def chunks():
         yield b"data: 1\n"
         yield b"\ndata"
-        passed.append("first")
+        passed.append(b"first")
         yield b": 2\n\n"
 
     async for event in split_events(chunks()):
         passed.append(event)  # noqa: PERF401 -- in turn with `chunks`
 
-    assert passed == [b"data: 1\n\n", "first", b"data: 2\n\n"]
+    assert passed == [b"data: 1\n\n", b"first", b"data: 2\n\n"]
 
 
 async def test_what_is_left_without_an_empty_line_is_an_event_too():
