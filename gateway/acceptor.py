@@ -18,6 +18,7 @@ from workers.runtime import Runtime
 
 BATCH = 500  # jobs a transaction
 BATCH_BYTES = 32_000_000  # of their bodies
+RING_SECONDS = 0.05  # between rings: one for all that was written down meanwhile
 WAITING_MOST = 5_000  # requests; more are told to come again
 
 log = structlog.get_logger()
@@ -129,8 +130,12 @@ class Acceptor:
             await self._something_to_ring.wait()
             self._something_to_ring.clear()
             bells, self._to_ring = self._to_ring, defaultdict(set)
-            for stage, endpoints in bells.items():
-                await self._runtime.bells.ring_each(stage, endpoints)
+            try:
+                for stage, endpoints in bells.items():
+                    await self._runtime.bells.ring_each(stage, endpoints)
+            except Exception:
+                log.exception("bells_not_rung")  # the sweep rings; writing down goes on
+            await asyncio.sleep(RING_SECONDS)
 
 
 def _fail(waiting: _Waiting, error: Exception) -> None:

@@ -1,5 +1,6 @@
 """Who calls, what for, and how often: every route but health, signed files and hints asks here."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -33,7 +34,8 @@ class Callers:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._known: dict[str, tuple[float, Caller | None]] = {}
+        # A key is looked up once, however many requests wait for it: a crowd would take the pool.
+        self._known: dict[str, tuple[float, asyncio.Task[Caller | None]]] = {}
         self._storage = RedisStorage(
             "async+redis://",
             implementation="redispy",
@@ -72,15 +74,17 @@ class Callers:
         if not secret:
             return None
         now = time.monotonic()
-        known = self._known.get(secret)
-        if known and known[0] > now:
-            return known[1]
+        until, finding = self._known.get(secret, (0.0, None))
+        if finding is None or until <= now or _failed(finding):
+            if len(self._known) >= KNOWN_MOST:
+                self._known.clear()
+            finding = asyncio.create_task(self._find(secret))
+            self._known[secret] = (now + KNOWN_SECONDS, finding)
+        return await asyncio.shield(finding)  # who goes away leaves it to the others
+
+    async def _find(self, secret: str) -> Caller | None:
         async with self._runtime.database.begin() as session:
-            caller = await find_caller(session, secret)
-        if len(self._known) >= KNOWN_MOST:
-            self._known.clear()
-        self._known[secret] = (now + KNOWN_SECONDS, caller)
-        return caller
+            return await find_caller(session, secret)
 
     async def _count(self, caller: Caller) -> dict[str, str]:
         """The headers that say how much is left of this second.
@@ -109,6 +113,10 @@ class Callers:
                 headers={**headers, "Retry-After": "1"},
             )
         return headers
+
+
+def _failed(finding: asyncio.Task[Caller | None]) -> bool:
+    return finding.done() and (finding.cancelled() or finding.exception() is not None)
 
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, `prk_...`.")

@@ -119,7 +119,7 @@ def add_error_handlers(gateway: FastAPI) -> None:
     @gateway.exception_handler(DatabaseUnavailable)
     async def unavailable(request: Request, error: DatabaseUnavailable) -> Response:
         log.warning("request_not_served", path=request.url.path, error=str(error))
-        # Of a commit whose answer was lost nobody knows: so it is not said that nothing was recorded.
+        # Not that nothing was recorded: the answer to a commit may have been lost.
         detail = "the database cannot be reached; try again, best with an Idempotency-Key"
         headers = {"Retry-After": str(RETRY_SECONDS)}
         return answer_error(

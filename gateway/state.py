@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
+import structlog
 from fastapi import Request
 
 from gateway.acceptor import Acceptor
@@ -18,6 +19,11 @@ from workers.app import make_app
 from workers.links import Links
 from workers.runtime import Runtime, open_runtime
 from workers.settings import Settings
+
+STOP_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ async def open_state(settings: Settings) -> AsyncIterator[GatewayState]:
             webhook_urls=WebhookUrls(runtime.guard),
         )
         working = [
-            asyncio.create_task(part.run())
+            asyncio.create_task(_keep_running(part))
             for part in (state.acceptor, state.ends, state.events, state.hints)
         ]
         try:
@@ -52,7 +58,18 @@ async def open_state(settings: Settings) -> AsyncIterator[GatewayState]:
         finally:
             for task in working:
                 task.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
+            # redis-py drops a cancel that comes while it connects: what does not end is left.
+            await asyncio.wait(working, timeout=STOP_SECONDS)
+
+
+async def _keep_running(part: Acceptor | EndWatch | EventFeed | HintCollector) -> None:
+    """A part that fails for a reason that nobody thought of must not leave its clients waiting."""
+    while True:
+        try:
+            await part.run()
+        except Exception:
+            log.exception("part_failed", part=type(part).__name__)
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 def get_state(request: Request) -> GatewayState:

@@ -151,7 +151,7 @@ async def record_downloads(session: AsyncSession, ends: Sequence[DownloadEnd]) -
               AND artifacts.state = 'pending'
             RETURNING artifacts.id
         """),
-        {"ends": orjson.dumps([dataclasses.asdict(end) for end in ends]).decode()},
+        {"ends": orjson.dumps(list(ends)).decode()},
     )
     return set(written)
 

@@ -4,7 +4,6 @@ The row is written in the transaction that claims the job, before anything is se
 facts is filled in once. A trigger refuses deletes and changes, so no bug can rewrite it.
 """
 
-import dataclasses
 import datetime as dt
 import enum
 from collections.abc import Sequence
@@ -99,7 +98,7 @@ async def answer_attempts(session: AsyncSession, ends: Sequence[AttemptEnd]) -> 
             WHERE attempts.job_id = ended.job_id AND attempts.lease = ended.lease
               AND attempts.answer IS NULL
         """),
-        {"ends": orjson.dumps([dataclasses.asdict(end) for end in ends]).decode()},
+        {"ends": orjson.dumps(list(ends)).decode()},
     )
 
 

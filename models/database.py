@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -30,6 +31,9 @@ class Database:
             pool_size=POOL_SIZE,
             max_overflow=POOL_OVERFLOW,
             pool_timeout=STATEMENT_SECONDS,
+            # Postgres writes 1e30 out in full; orjson reads it as the number that it can write.
+            json_deserializer=orjson.loads,
+            hide_parameters=True,  # prompts, in the text of an error
             connect_args={
                 "connect_timeout": CONNECT_SECONDS,
                 "application_name": f"pressroom {name}",

@@ -25,10 +25,16 @@ class EndpointStats(Base):
 
 
 async def add_endpoints(session: AsyncSession, endpoints: Sequence[str]) -> None:
+    """Of those that are there already nothing is waited for: a conflict would wait for whoever
+    is updating the row, and every job accepted would queue behind what workers learn.
+    """
     await session.execute(
         text("""
             INSERT INTO endpoint_stats (endpoint)
-            SELECT unnest(CAST(:endpoints AS text[])) ON CONFLICT DO NOTHING
+            SELECT endpoint FROM unnest(CAST(:endpoints AS text[])) AS wanted(endpoint)
+            WHERE NOT EXISTS (
+                SELECT FROM endpoint_stats AS known WHERE known.endpoint = wanted.endpoint)
+            ON CONFLICT DO NOTHING
         """),
         # Sorted, so that two producers that insert several at once cannot deadlock.
         {"endpoints": sorted(set(endpoints))},
@@ -68,11 +74,15 @@ async def add_durations(
 
 
 async def note_hints(session: AsyncSession, *, job_ids: Sequence[UUID]) -> None:
-    """Webhooks came of these jobs: of their endpoints, silence now tells something."""
+    """Webhooks came of these jobs: of their endpoints, silence now tells something.
+
+    Noted once a second: a storm of them must not queue behind the row.
+    """
     await session.execute(
         text("""
             UPDATE endpoint_stats SET hinted_at = now()
             WHERE endpoint IN (SELECT endpoint FROM jobs WHERE id = ANY(:ids))
+              AND (hinted_at IS NULL OR hinted_at < now() - make_interval(secs => 1))
         """),
         {"ids": list(job_ids)},
     )

@@ -101,18 +101,7 @@ async def take_handles(
         """),
         {"names": names},
     )
-    rows = orjson.dumps(
-        [
-            {
-                "key_id": one.key_id,
-                "kind": one.kind,
-                "name": one.name,
-                "job_id": one.job_id,
-                "request_hash": one.request_hash,
-            }
-            for one in handles
-        ]
-    ).decode()
+    rows = orjson.dumps(list(handles)).decode()
     taken = {
         (key_id, HandleKind(kind), name)
         for key_id, kind, name in await session.execute(

@@ -122,7 +122,7 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
             ON CONFLICT (id) DO NOTHING
             RETURNING id
         """),
-        {"jobs": orjson.dumps([dataclasses.asdict(job) for job in jobs]).decode()},
+        {"jobs": orjson.dumps(list(jobs)).decode()},
     )
     return set(added)
 

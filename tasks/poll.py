@@ -191,9 +191,10 @@ def _judge_end(runtime: Runtime, row: Poll, ended: Ended) -> Verdict:
         JobState.TIMED_OUT: Reason.UPSTREAM_TIMED_OUT,
         JobState.CANCELLED: Reason.UPSTREAM_CANCELLED,
     }.get(state)
+    error = ended.error
     if state is JobState.CANCELLED and row.cancel:
         state, reason = _stopped(row)
-    error = ended.error
+        error = None  # it was our own word
     if state is JobState.COMPLETED and (soft := _soft_error(ended.output, result)):
         state, reason, error = JobState.FAILED, Reason.UPSTREAM_FAILED, soft
     move = end(

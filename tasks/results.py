@@ -106,8 +106,11 @@ def say_status(state: JobState) -> str:
 
 
 def say_error(job: Job) -> str:
-    """Why a job has no result: the upstream's words where there are any, else ours."""
-    return job.error or REASONS.get(job.reason, "") or str(job.reason)
+    """Why a job has no result: the upstream's words where it had the last, else ours."""
+    ours = REASONS.get(job.reason)
+    if job.reason in {Reason.CANCELLED, Reason.TTL_PASSED, Reason.RAN_TOO_LONG} and ours:
+        return ours  # what may stand in `error` was of no weight
+    return job.error or ours or str(job.reason)
 
 
 def describe_artifact(artifact: Artifact, links: Links) -> dict[str, Any]:

@@ -9,6 +9,7 @@ record  accepted: in flight, to be asked for when it is likely to be done
 chain   poll
 """
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,7 +83,18 @@ async def act(runtime: Runtime, row: Submission) -> Submitted:
         s3_config=s3_config,
         sync=row.route is Route.RUNSYNC,
     )
-    return Submitted(row, outcome)
+    return Submitted(row, _without_secrets(outcome, s3_config or {}))
+
+
+def _without_secrets(outcome: SubmitOutcome, s3_config: dict[str, Any]) -> SubmitOutcome:
+    """An upstream may quote the request in its error, which is shown."""
+    if isinstance(outcome, Accepted | Busy):
+        return outcome
+    error = outcome.error
+    for name in ("accessId", "accessSecret"):
+        if secret := s3_config.get(name):
+            error = error.replace(secret, "***")
+    return dataclasses.replace(outcome, error=error)
 
 
 def _policy(runtime: Runtime, row: Submission) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 They are kept in Postgres, and every process reads them again after a few seconds.
 """
 
+import asyncio
 import time
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -114,10 +115,17 @@ class OperatorSettingsReader:
         self._database = database
         self._read_at = -READ_AGAIN_SECONDS
         self._settings = OperatorSettings()
+        self._reading = asyncio.Lock()  # once, however many wait for it
 
     async def get(self, *, fresh: bool = False) -> OperatorSettings:
-        if fresh or time.monotonic() - self._read_at >= READ_AGAIN_SECONDS:
-            async with self._database.begin() as session:
-                self._settings = OperatorSettings.model_validate(await get_settings(session))
-            self._read_at = time.monotonic()
+        if fresh or self._is_old():
+            async with self._reading:
+                if fresh or self._is_old():
+                    async with self._database.begin() as session:
+                        read = await get_settings(session)
+                    self._settings = OperatorSettings.model_validate(read)
+                    self._read_at = time.monotonic()
         return self._settings
+
+    def _is_old(self) -> bool:
+        return time.monotonic() - self._read_at >= READ_AGAIN_SECONDS

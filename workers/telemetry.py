@@ -43,7 +43,10 @@ def set_up(settings: Settings) -> None:
                 *([structlog.processors.format_exc_info] if as_json else []),
                 structlog.processors.JSONRenderer(default=str)
                 if as_json
-                else structlog.dev.ConsoleRenderer(),
+                # Rich's would show what variables hold: prompts, and secrets.
+                else structlog.dev.ConsoleRenderer(
+                    exception_formatter=structlog.dev.plain_traceback
+                ),
             ],
         )
     )

@@ -1,4 +1,4 @@
-"""Links to stored files: who can make one, for how long it opens, and what it takes the place of."""
+"""Links to stored files: who can make one, for how long it opens, what it takes the place of."""
 
 import itertools
 import time
@@ -109,7 +109,12 @@ def test_what_is_not_stored_has_no_link_and_keeps_its_source(options):
 def test_every_address_of_a_stored_file_in_an_output_is_ours_and_the_rest_is_as_it_was():
     artifact = make_artifact()
     link = LINKS.link(artifact)
-    output = {"image_url": SOURCE, "all": [SOURCE, {"deep": SOURCE}], "n": 1, "text": f"at {SOURCE}"}
+    output = {
+        "image_url": SOURCE,
+        "all": [SOURCE, {"deep": SOURCE}],
+        "n": 1,
+        "text": f"at {SOURCE}",
+    }
 
     rewritten = LINKS.rewrite(output, [artifact])
 

@@ -28,6 +28,11 @@ def own_command(*arguments: str) -> list[str]:
     return [str(Path(sys.executable).with_name("pressroom")), *arguments]
 
 
+def behind(command: Sequence[str]) -> list[str]:
+    """The command, at a lower priority: it works on what waits, and who asks is answered first."""
+    return ["nice", "-n", "10", *command]
+
+
 def make_plan(settings: Settings) -> list[Program]:
     """The programs, servers first."""
     data_dir = settings.data_dir.absolute()
@@ -57,14 +62,16 @@ def make_plan(settings: Settings) -> list[Program]:
         programs.append(
             Program(
                 "emulator",
-                [
-                    sys.executable,
-                    "-m",
-                    "endpoints.emulator",
-                    f"--host={settings.emulator_host}",
-                    f"--port={settings.emulator_port}",
-                    f"--clock={settings.emulator_clock:g}",
-                ],
+                behind(
+                    [
+                        sys.executable,
+                        "-m",
+                        "endpoints.emulator",
+                        f"--host={settings.emulator_host}",
+                        f"--port={settings.emulator_port}",
+                        f"--clock={settings.emulator_clock:g}",
+                    ]
+                ),
                 priority=30,
             )
         )
@@ -72,12 +79,12 @@ def make_plan(settings: Settings) -> list[Program]:
     programs += [
         Program(
             f"worker-{number}",
-            own_command("run", "worker", f"--name=worker-{number}"),
+            behind(own_command("run", "worker", f"--name=worker-{number}")),
             priority=50,
             stop_seconds=45,  # a `/run` on its way is waited for
         )
         for number in range(1, (settings.workers or os.cpu_count() or 1) + 1)
     ]
     programs.append(Program("beat", own_command("run", "beat"), priority=60))
-    programs.append(Program("flower", own_command("run", "flower"), priority=70))
+    programs.append(Program("flower", behind(own_command("run", "flower")), priority=70))
     return programs
