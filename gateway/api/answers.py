@@ -36,7 +36,7 @@ ERRORS = problems(
         404: "There is nothing of this name that the key may see.",
         422: "The request is well-formed, and what it says is not possible.",
         429: "The key makes too many requests; `Retry-After` says when to come again.",
-        503: "Something that is needed does not answer; nothing was recorded.",
+        503: "Something that is needed does not answer; `Retry-After` says when to come again.",
     }
 )
 BODY_ERRORS = problems({413: "The body is too large.", 415: "The body is not JSON."})

@@ -69,11 +69,11 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         max_length=255,
-        description="Sent again within a day, it is the same job. Printable text.",
+        description="Sent again within a day, it is the same job. Any printable text.",
         json_schema_extra={
             "minLength": 1,
             "pattern": "^[\\x20-\\x7e]+$",
-        },  # of it, what all clients send
+        },
     ),
 ]
 WaitSeconds = Annotated[

@@ -20,13 +20,13 @@ import uvicorn
 from hypothesis import HealthCheck
 from hypothesis import settings as examples
 from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
-from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from gateway.app import GatewayServer, make_gateway
 from models.database import Database, empty_tables
@@ -48,7 +48,7 @@ TWICE = "Duplicate Operation ID"  # FastAPI's, of the two methods of /v2's strea
 pytestmark = pytest.mark.filterwarnings(f"ignore:{TWICE}")
 
 
-def load_api() -> OpenApiSchema:
+def load_api() -> BaseSchema:
     """The document without the endless stream, which test_api_events.py has."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", TWICE)
@@ -138,7 +138,7 @@ def document(served: str, key: str) -> dict[str, Any]:
     suppress_health_check=list(HealthCheck),
 )
 def test_whatever_comes_the_answer_is_one_that_the_document_tells_of(
-    case: schemathesis.Case, served: str, key: str, known: dict[str, str]
+    case: schemathesis.Case[Any], served: str, key: str, known: dict[str, str]
 ) -> None:
     if next(TURNS) % 2:  # half of them ask for what is there
         case.path_parameters.update(

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from gateway import event_feed
 from models.base import new_id
 from models.errors import DatabaseUnavailable
+from models.event import find_place, list_events
 from models.key import Scope
 from models.transitions import NewJob, enqueue_jobs
 from tests.integration.conftest import FLUX, client_of, open_app
@@ -129,7 +130,9 @@ async def test_after_a_break_nothing_is_lost_and_nothing_comes_twice(
 ):
     monkeypatch.setattr(event_feed, "BATCH", 3)
     key, key_id = await issue("shop", Scope.RUN)
-    ids, seen, last = [], [], None
+    ids: list[str] = []
+    seen: list[dict[str, Any]] = []
+    last = None
     for _ in range(4):
         async with listen(gateway_app, key, after=last) as listening:
             ids += [await add_job(database, key_id) for _ in range(5)]
@@ -177,7 +180,7 @@ async def test_many_writers_at_once_are_told_whole_to_a_listener_that_keeps_brea
 ):
     key, key_id = await issue("shop", Scope.RUN)
     async with database.begin() as session:
-        start = str(await event_feed.find_place(session))
+        start = str(await find_place(session))
     written: list[str] = []
 
     async def write(pauses):
@@ -268,13 +271,13 @@ async def test_an_outage_in_the_middle_of_reading_loses_nothing(
     monkeypatch.setattr(event_feed, "BATCH", 2)
     monkeypatch.setattr(event_feed, "READ_AGAIN_SECONDS", 0.05)
     key, key_id = await issue("shop", Scope.RUN)
-    read, calls = event_feed.list_events, 0
+    calls = 0
 
     async with listen(gateway_app, key) as listening:
 
         async def failing(session, **options):
             nonlocal calls
-            batch = await read(session, **options)
+            batch = await list_events(session, **options)
             calls += bool(batch)
             if calls == 2:
                 calls += 1

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select, text
 
+from gateway import submission
 from gateway.api import jobs as job_routes
 from models.campaign import Campaign
 from models.errors import DatabaseUnavailable
@@ -132,8 +133,7 @@ async def test_what_cannot_be_taken_is_refused_with_a_reason_and_leaves_nothing(
 
 
 async def test_the_same_key_is_the_same_job_and_another_body_is_refused(client, database):
-    headers = {"Idempotency-Key": "order 17 / ü"}
-    headers = {name: value.encode("latin-1") for name, value in headers.items()}
+    headers = {"Idempotency-Key": "order 17 / ü".encode("latin-1")}
 
     first = await client.post("/api/v1/jobs", json=flux(), headers=headers)
     again = await client.post("/api/v1/jobs", json=flux(), headers=headers)
@@ -247,12 +247,12 @@ async def test_a_bulk_call_that_dies_half_way_is_completed_by_its_repeat(
     monkeypatch.setattr(job_routes, "BULK_STEP", 10)
     body = {"jobs": [flux(f"fox {n}") for n in range(35)]}
     headers = {"Idempotency-Key": "night run"}
-    accept, calls = job_routes.accept, itertools.count(1)
+    calls = itertools.count(1)
 
     async def dying(state, incoming, *, size):
         if next(calls) == 3:
             raise DatabaseUnavailable("the server is gone")
-        return await accept(state, incoming, size=size)
+        return await submission.accept(state, incoming, size=size)
 
     monkeypatch.setattr(job_routes, "accept", dying)
 
@@ -287,11 +287,11 @@ async def test_equal_items_of_one_key_in_one_call_are_one_job(client, database):
 async def test_a_bulk_call_lets_others_in_between(client, monkeypatch):
     """To check thousands of inputs takes seconds: nobody else must wait for all of them."""
     items = [flux(f"fox {n}") for n in range(job_routes.BULK_STEP)]
-    check, turn, checked = job_routes.check, 0, Counter[int]()
+    turn, checked = 0, Counter[int]()
 
     async def counting(*arguments):
         checked[turn] += 1
-        return await check(*arguments)
+        return await submission.check(*arguments)
 
     monkeypatch.setattr(job_routes, "check", counting)
     bulk = asyncio.create_task(client.post("/api/v1/jobs/bulk", json={"jobs": items}))

@@ -29,6 +29,7 @@ def list_routes() -> list[Route]:
             (method, context.path)
             for context in iter_route_contexts(app.routes)
             for method in context.methods or ()
+            if context.path
         }
     )
 

@@ -4,7 +4,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisAway
 from sqlalchemy import text
 
-from endpoints.catalogue import load_catalogue
+from endpoints.catalogue import Operation, load_catalogue
 from models.job import JobState
 from models.key import Scope
 from models.lane import StageName, close_lane
@@ -136,7 +136,7 @@ async def test_a_limit_is_overridden_used_up_and_put_back(client, operator, runt
     assert used["waiting"] == 4
     limits = ("per_window", "window_seconds", "concurrent")
     assert [back["quota"][name] for name in limits] == [usual[name] for name in limits]
-    known = load_catalogue().limit(FLUX, "run")
+    known = load_catalogue().limit(FLUX, Operation.RUN)
     assert known is not None
     assert usual["per_window"] == known.per_window
 

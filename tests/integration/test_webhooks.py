@@ -438,6 +438,7 @@ async def test_an_address_is_refused_once_the_setting_allows_it_no_more(shop, se
 # Others
 
 
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # Celery's own
 async def test_a_receiver_that_hangs_holds_up_no_celery_notification(
     shop, runtime, receiver, database
 ):
