@@ -48,7 +48,7 @@ def make_gateway(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # its page would load scripts of other hosts
         redoc_url=None,
-        openapi_url="/api/v1/openapi.json",
+        openapi_url=None,  # it is served to who has a key: api/document.py
     )
     gateway.state.workers_known = {}
     add_error_handlers(gateway)

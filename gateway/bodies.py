@@ -1,5 +1,6 @@
 """Read what a client sends: bounded, and as strictly as every reader after us needs it."""
 
+import asyncio
 import re
 from http import HTTPStatus
 from typing import Any
@@ -13,6 +14,7 @@ from tasks.intake import DEPTH_LIMIT
 
 # Of a body that is too large so much is read and thrown away: who is still sending hears no answer.
 DRAINED_BYTES = 64_000_000
+PARSED_AT_ONCE_BYTES = 1_000_000
 # Over all that is no integer of 19 digits or more; it never steps back, however large the body is.
 _NEXT_LONG_INTEGER = re.compile(
     rb"""(?: [^"0-9-]++
@@ -63,7 +65,10 @@ async def read_object(request: Request, *, most_bytes: int) -> dict[str, Any]:
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             f"Content-Type: {kind[:100]!r} came, application/json was wanted",
         )
-    return parse_object(await read_body(request, most_bytes=most_bytes))
+    raw = await read_body(request, most_bytes=most_bytes)
+    if len(raw) > PARSED_AT_ONCE_BYTES:
+        return await asyncio.to_thread(parse_object, raw)  # others are answered meanwhile
+    return parse_object(raw)
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:

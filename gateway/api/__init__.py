@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from gateway.api import (
     artifacts,
     deliveries,
+    document,
     endpoints,
     events,
     job_acts,
@@ -23,11 +24,10 @@ from gateway.api import (
     keys,
     lanes,
 )
-from gateway.api.document import write_document
 
 
 def add_api(gateway: FastAPI) -> None:
     # Acts on many jobs come first: /jobs/cancel is no job's id.
-    for part in (job_acts, jobs, artifacts, endpoints, lanes, deliveries, events, keys):
+    for part in (document, job_acts, jobs, artifacts, endpoints, lanes, deliveries, events, keys):
         gateway.include_router(part.routes, prefix="/api/v1")
-    gateway.openapi = partial(write_document, gateway)  # type: ignore[method-assign]  # FastAPI's way
+    gateway.openapi = partial(document.write_document, gateway)  # type: ignore[method-assign]  # FastAPI's way

@@ -2,12 +2,17 @@
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import Response
 from pydantic.json_schema import models_json_schema
 
 from gateway.api import forms
 from gateway.api.answers import Problem
+from gateway.callers import Reading
+from gateway.json_response import JsonResponse
+
+routes = APIRouter()
 
 READ_BY_ROUTES = (
     forms.JobRequest,
@@ -21,6 +26,11 @@ READ_BY_ROUTES = (
     forms.KeyRequest,
     forms.RotateRequest,
 )
+
+
+@routes.get("/openapi.json", include_in_schema=False)
+async def read(request: Request, _caller: Reading) -> Response:
+    return JsonResponse(request.app.openapi(), headers=request.state.limits)
 
 
 def write_document(gateway: FastAPI) -> dict[str, Any]:

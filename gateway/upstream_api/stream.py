@@ -36,7 +36,8 @@ NEWS_SECONDS = 4.0  # that a request is held for news: clients give up after 10
 LOOK_SECONDS = 0.25
 
 
-@routes.api_route("/stream/{job_id}", methods=["GET", "POST"], summary="The newest pieces")
+@routes.post("/stream/{job_id}", operation_id="stream_by_post", summary="The same as GET")
+@routes.get("/stream/{job_id}", summary="The newest pieces")
 async def stream(request: Request, endpoint: str, job_id: str, caller: Reading) -> Response:
     """`{status, stream: [{output}]}`; over once the status is an end and the list is empty."""
     state = get_state(request)

@@ -8,7 +8,6 @@ document tells of.
 import asyncio
 import itertools
 import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,15 +43,11 @@ CHECKS = [
     response_schema_conformance,
 ]
 FLUX = "black-forest-labs-flux-1-schnell"
-TWICE = "Duplicate Operation ID"  # FastAPI's, of the two methods of /v2's stream
-pytestmark = pytest.mark.filterwarnings(f"ignore:{TWICE}")
 
 
 def load_api() -> BaseSchema:
     """The document without the endless stream, which test_api_events.py has."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", TWICE)
-        document = make_gateway(Settings(data_dir=Path("unused"))).openapi()
+    document = make_gateway(Settings(data_dir=Path("unused"))).openapi()
     schema = schemathesis.openapi.from_dict(document)
     return schema.include(path_regex="^/(api/v1|healthz|readyz)").exclude(path="/api/v1/events")
 
