@@ -1,6 +1,7 @@
 """What was learned of an endpoint: how long its jobs take.
 
-One row for each endpoint ever used, so the table is also the list of endpoints to look after.
+One row for each endpoint ever used, so the table is also the list of endpoints to look after;
+`transitions.enqueue_jobs` adds them.
 """
 
 import datetime as dt
@@ -22,23 +23,6 @@ class EndpointStats(Base):
     durations: Mapped[list[float]] = mapped_column(ARRAY(Float), server_default="{}")
     updated_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
     hinted_at: Mapped[dt.datetime | None]  # when a webhook of it last came: they do come
-
-
-async def add_endpoints(session: AsyncSession, endpoints: Sequence[str]) -> None:
-    """Of those that are there already nothing is waited for: a conflict would wait for whoever
-    is updating the row, and every job accepted would queue behind what workers learn.
-    """
-    await session.execute(
-        text("""
-            INSERT INTO endpoint_stats (endpoint)
-            SELECT endpoint FROM unnest(CAST(:endpoints AS text[])) AS wanted(endpoint)
-            WHERE NOT EXISTS (
-                SELECT FROM endpoint_stats AS known WHERE known.endpoint = wanted.endpoint)
-            ON CONFLICT DO NOTHING
-        """),
-        # Sorted, so that two producers that insert several at once cannot deadlock.
-        {"endpoints": sorted(set(endpoints))},
-    )
 
 
 async def get_durations(session: AsyncSession, endpoint: str) -> Sequence[float]:

@@ -65,20 +65,32 @@ class HeldBy:
     request_hash: str
 
 
-_TAKE = text("""
-    INSERT INTO handles AS held (key_id, kind, name, job_id, request_hash)
-    SELECT key_id, kind, name, job_id, request_hash
-    FROM jsonb_to_recordset(CAST(:handles AS jsonb)) AS wanted(
-        key_id uuid, kind text, name text, job_id uuid, request_hash text)
-    ON CONFLICT (key_id, kind, name) DO UPDATE SET
-        job_id = excluded.job_id, request_hash = excluded.request_hash, created_at = now()
-    WHERE NOT EXISTS (SELECT FROM jobs WHERE jobs.id = held.job_id)
-       OR (held.kind = 'idempotency_key'
-           AND held.created_at < now() - make_interval(secs => :kept))
-       OR (held.kind = 'seeded'
-           AND EXISTS (SELECT FROM jobs WHERE id = held.job_id AND finished_at IS NOT NULL))
-    RETURNING key_id, kind, name
-""")
+# First the locks, in one order for everybody; the next statement then sees what was committed by
+# whoever held them, for in a function that is VOLATILE each has a snapshot of its own.
+TAKE_HANDLES = """
+CREATE OR REPLACE FUNCTION take_handles(wanted jsonb, kept_seconds double precision)
+RETURNS TABLE (key_id uuid, kind text, name text) LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(full_name, 7305846014)) FROM (
+        SELECT concat_ws(':', one.key_id, one.kind, one.name) AS full_name
+        FROM jsonb_to_recordset(wanted) AS one(key_id uuid, kind text, name text)
+        ORDER BY 1) AS ordered;
+    RETURN QUERY
+        INSERT INTO handles AS held (key_id, kind, name, job_id, request_hash)
+        SELECT one.key_id, one.kind, one.name, one.job_id, one.request_hash
+        FROM jsonb_to_recordset(wanted) AS one(
+            key_id uuid, kind text, name text, job_id uuid, request_hash text)
+        ON CONFLICT (key_id, kind, name) DO UPDATE SET
+            job_id = excluded.job_id, request_hash = excluded.request_hash, created_at = now()
+        WHERE NOT EXISTS (SELECT FROM jobs WHERE jobs.id = held.job_id)
+           OR (held.kind = 'idempotency_key'
+               AND held.created_at < now() - make_interval(secs => kept_seconds))
+           OR (held.kind = 'seeded'
+               AND EXISTS (SELECT FROM jobs WHERE id = held.job_id AND finished_at IS NOT NULL))
+        RETURNING held.key_id, CAST(held.kind AS text), held.name;
+END $$;
+"""
 
 
 async def take_handles(
@@ -91,21 +103,11 @@ async def take_handles(
     """
     if not handles:
         return {}
-    names = sorted(f"{one.key_id}:{one.kind}:{one.name}" for one in handles)
-    # First the locks, in one order for everybody; the next statement then sees what was committed
-    # by whoever held them.
-    await session.execute(
-        text("""
-            SELECT pg_advisory_xact_lock(hashtextextended(name, 7305846014))
-            FROM unnest(CAST(:names AS text[])) AS name
-        """),
-        {"names": names},
-    )
-    rows = orjson.dumps(list(handles)).decode()
     taken = {
         (key_id, HandleKind(kind), name)
         for key_id, kind, name in await session.execute(
-            _TAKE, {"handles": rows, "kept": KEPT_SECONDS}
+            text("SELECT * FROM take_handles(CAST(:handles AS jsonb), :kept)"),
+            {"handles": orjson.dumps(list(handles)).decode(), "kept": KEPT_SECONDS},
         )
     }
     left = [one for one in handles if one.full_name not in taken]

@@ -107,9 +107,22 @@ class NewJob:
 
 
 async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUID]:
-    """Insert jobs as queued, and return the ids of those that were not there before."""
+    """Insert jobs as queued, and return the ids of those that were not there before.
+
+    Their endpoints are noted too. Of those that are known nothing is waited for: a conflict would
+    wait for whoever updates the row, and every job accepted would queue behind what workers learn.
+    """
     added = await session.scalars(
         text("""
+            WITH endpoints AS (
+                INSERT INTO endpoint_stats (endpoint)
+                SELECT DISTINCT wanted.endpoint
+                FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS wanted(endpoint text)
+                WHERE NOT EXISTS (
+                    SELECT FROM endpoint_stats AS known WHERE known.endpoint = wanted.endpoint)
+                ORDER BY 1  -- so that two that insert several at once cannot deadlock
+                ON CONFLICT DO NOTHING
+            )
             INSERT INTO jobs (id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
                 key_id, route, policy, sealed, deadline_at, fingerprint)
             SELECT id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,

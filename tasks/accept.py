@@ -18,7 +18,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.delivery import DeliveryKind, NewDelivery, add_deliveries, wake_deliveries
-from models.endpoint_stats import add_endpoints
 from models.handle import HandleKind, HeldBy, NewHandle, take_handles
 from models.job import JobState
 from models.lane import StageName
@@ -162,7 +161,6 @@ async def _enqueue(session: AsyncSession, new: Sequence[Incoming]) -> set[UUID]:
     """Insert new jobs; returns the ids of those that were completed from the cache."""
     if not new:
         return set()
-    await add_endpoints(session, [one.job.endpoint for one in new])
     await enqueue_jobs(session, [one.job for one in new])
     await add_deliveries(
         session,

@@ -16,7 +16,6 @@ import structlog
 from models.attempt import Answer, AttemptEnd, answer_attempts, settle_attempts
 from models.base import new_id
 from models.claims import extend_lease
-from models.endpoint_stats import add_endpoints
 from models.errors import DatabaseUnavailable
 from models.handle import HeldBy, NewHandle, free_handles, take_handles
 from models.lane import StageName
@@ -60,7 +59,6 @@ async def open_direct_job(
     async with runtime.database.begin() as session:
         for held in (await take_handles(session, [handle] if handle else [])).values():
             raise HeldByAnother(held)
-        await add_endpoints(session, [job.endpoint])
         await begin_direct_job(session, job, lease=direct.lease, lease_seconds=LEASE_SECONDS)
     heart = asyncio.create_task(_beat(runtime, direct))
     try:

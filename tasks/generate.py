@@ -13,7 +13,6 @@ from celery import Task, shared_task
 from celery.exceptions import Ignore
 
 from models.delivery import DeliveryKind, NewDelivery, add_deliveries, redeliver
-from models.endpoint_stats import add_endpoints
 from models.errors import DatabaseUnavailable
 from models.job import OnUnknown
 from models.lane import StageName
@@ -90,7 +89,6 @@ async def take_in(runtime: Runtime, request: Request, celery_request: dict[str, 
     operator = await runtime.operator_settings()
     job = check_request(runtime.catalogue, request, on_unknown=operator.on_unknown).job
     async with runtime.database.begin() as session:
-        await add_endpoints(session, [job.endpoint])
         if await enqueue_jobs(session, [job]):
             await add_deliveries(
                 session,

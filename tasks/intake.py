@@ -19,7 +19,6 @@ from endpoints.catalogue import Basis, Catalogue, Endpoint, Estimate, estimate
 from endpoints.client import RUN_BODY_BYTES, RUNSYNC_BODY_BYTES
 from endpoints.guard import ForbiddenAddress, Guard
 from models.base import new_id
-from models.endpoint_stats import add_endpoints
 from models.errors import PressroomError
 from models.job import OnUnknown, Route
 from models.lane import StageName
@@ -198,7 +197,6 @@ def hash_json(value: Any) -> str:  # noqa: ANN401 -- any JSON
 async def enqueue(runtime: Runtime, jobs: Sequence[NewJob]) -> set[UUID]:
     """Commit the jobs, then ring their lanes. Returns the ids that were not there before."""
     async with runtime.database.begin() as session:
-        await add_endpoints(session, [job.endpoint for job in jobs])
         added = await enqueue_jobs(session, jobs)
     await runtime.bells.ring_each(StageName.SUBMIT, {job.endpoint for job in jobs})
     return added

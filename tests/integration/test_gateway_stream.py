@@ -13,7 +13,6 @@ from endpoints.catalogue import Operation
 from gateway.upstream_api import stream
 from models.artifact import NewArtifact, add_artifacts
 from models.base import new_id
-from models.endpoint_stats import add_endpoints
 from models.interventions import begin_streaming, cancel_jobs
 from models.job import JobState, Reason
 from models.key import Scope
@@ -91,7 +90,6 @@ def make_job(runtime, key):
     async def make(state=JobState.IN_QUEUE, **facts):
         job = NewJob(id=new_id(), endpoint=CUSTOM, input={}, key_id=key[1])
         async with runtime.database.begin() as session:
-            await add_endpoints(session, [CUSTOM])
             await enqueue_jobs(session, [job])
         if state is JobState.QUEUED:
             return job.id

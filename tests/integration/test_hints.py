@@ -9,7 +9,7 @@ from gateway.app import make_gateway
 from gateway.hints import HintCollector, read_upstream_id
 from models.attempt import Answer, AttemptEnd, answer_attempts
 from models.base import new_id
-from models.endpoint_stats import EndpointStats, add_endpoints
+from models.endpoint_stats import EndpointStats
 from models.job import JobState
 from models.job_queries import get_job, list_attempts
 from models.lane import StageName, seconds_until_due
@@ -43,7 +43,6 @@ async def gateway(settings):
 async def submission(database):
     """A job whose `/run` was sent, and not answered yet."""
     async with database.begin() as session:
-        await add_endpoints(session, [FLUX])
         await enqueue_jobs(session, [NewJob(id=new_id(), endpoint=FLUX, input={})])
         [claimed] = await claim_submissions(
             session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60

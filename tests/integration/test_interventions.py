@@ -9,7 +9,7 @@ from models.attempt import Answer, AttemptEnd, answer_attempts, settle_attempts
 from models.base import new_id
 from models.claims import claim_polls, hand_back
 from models.delivery import DeliveryKind, NewDelivery, add_deliveries, wake_deliveries
-from models.endpoint_stats import add_endpoints, note_hints
+from models.endpoint_stats import note_hints
 from models.interventions import (
     cancel_jobs,
     count_streamed,
@@ -76,7 +76,6 @@ def make(run):
         job = NewJob(
             id=new_id(), endpoint=FLUX, input={}, policy=policy, live_seconds=live, **options
         )
-        await run(add_endpoints, [FLUX])
         await run(enqueue_jobs, [job])
         if state in {S.QUEUED, S.REJECTED}:
             return job.id
@@ -497,7 +496,6 @@ async def test_a_text_that_the_gateway_sent_itself_is_not_retried(run, make, exe
 async def fail_unheard(run, *, word=Answer.UNKNOWN):
     """A job that failed, for nothing was heard of it; and the claim of its attempt."""
     job = NewJob(id=new_id(), endpoint=FLUX, input={}, on_unknown=OnUnknown.FAIL)
-    await run(add_endpoints, [FLUX])
     await run(enqueue_jobs, [job])
     [row] = await claim(run)
     await run(move_jobs, [lose_sight(row.id, row.lease, error="-", due_in=0)])
@@ -617,7 +615,6 @@ async def test_after_a_retry_the_new_end_is_told_whatever_became_of_the_old(
 async def begin(run, **options):
     job = NewJob(id=new_id(), endpoint=FLUX, input={"a": 1}, route=Route.OPENAI, **options)
     lease = new_id()
-    await run(add_endpoints, [FLUX])
     await run(begin_direct_job, job, lease=lease, lease_seconds=60)
     return job.id, lease
 

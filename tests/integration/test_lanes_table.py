@@ -7,7 +7,6 @@ from models.artifact import NewArtifact, add_artifacts
 from models.base import new_id
 from models.claims import claim_artifacts
 from models.delivery import DeliveryKind, NewDelivery, add_deliveries, wake_deliveries
-from models.endpoint_stats import add_endpoints
 from models.interventions import cancel_jobs
 from models.lane import (
     CLOSE_SECONDS,
@@ -29,7 +28,6 @@ SUBMIT = StageName.SUBMIT
 async def add_job(database, *, endpoint=FLUX):
     job_id = new_id()
     async with database.begin() as session:
-        await add_endpoints(session, [endpoint])
         await enqueue_jobs(session, [NewJob(id=job_id, endpoint=endpoint, input={})])
     return job_id
 

@@ -23,7 +23,7 @@ from models.attempt import Answer, AttemptEnd, answer_attempts, settle_attempts
 from models.base import new_id
 from models.claims import claim_polls
 from models.database import Database, empty_tables
-from models.endpoint_stats import add_endpoints, note_hints
+from models.endpoint_stats import note_hints
 from models.interventions import cancel_jobs, expire_jobs, retry_jobs
 from models.job import TERMINAL, JobState, OnUnknown, Reason, Route
 from models.transitions import (
@@ -90,7 +90,6 @@ class JobMachine(RuleBasedStateMachine):
     def begin(self):
         async def body(session):
             await empty_tables(session)
-            await add_endpoints(session, [ENDPOINT])
 
         self.run(body)
         for policy in OnUnknown:  # whatever rules a run is made of, it has jobs

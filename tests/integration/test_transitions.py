@@ -10,7 +10,7 @@ from sqlalchemy import text
 from models.attempt import Answer, AttemptEnd, answer_attempts, settle_attempts
 from models.base import new_id
 from models.claims import claim_polls, extend_lease, hand_back
-from models.endpoint_stats import add_endpoints, note_hints
+from models.endpoint_stats import note_hints
 from models.interventions import cancel_jobs
 from models.job import JobState, OnUnknown, Reason
 from models.job_queries import get_job, list_attempts
@@ -42,7 +42,6 @@ async def add_jobs(database, count=1, *, on_unknown=OnUnknown.AUTO):
         for _ in range(count)
     ]
     async with database.begin() as session:
-        await add_endpoints(session, [FLUX])
         await enqueue_jobs(session, jobs)
     return [job.id for job in jobs]
 
@@ -511,7 +510,6 @@ async def add_large_jobs(database, *sizes, endpoint=FLUX):
         for size in sizes
     ]
     async with database.begin() as session:
-        await add_endpoints(session, [endpoint])
         for job in jobs:
             await enqueue_jobs(session, [job])
     return [job.id for job in jobs]

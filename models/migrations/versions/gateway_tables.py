@@ -8,6 +8,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 from models.event import EVENT_TRIGGERS
+from models.handle import TAKE_HANDLES
 
 revision = "0002"
 down_revision = "0001"
@@ -113,6 +114,7 @@ def upgrade() -> None:
     _widen_deliveries()
     rewiden("lanes", "stage", "stagename_known", ("submit", "poll", "archive", "notify", "webhook"))
     op.execute(EVENT_TRIGGERS)
+    op.execute(TAKE_HANDLES)
 
 
 def _create_batches() -> None:
