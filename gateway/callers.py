@@ -20,6 +20,7 @@ from workers.runtime import Runtime
 
 KNOWN_SECONDS = 1.0  # a key that was revoked opens for so long at most
 KNOWN_MOST = 10_000
+COUNT_SECONDS = 0.5  # that a request waits for Redis, which may be frozen
 ALLOWED_BY = {
     Scope.RUN: {Scope.RUN, Scope.OPERATE},
     Scope.READ: {Scope.READ, Scope.RUN, Scope.OPERATE},
@@ -96,10 +97,11 @@ class Callers:
         limit = caller.requests_per_second or operator.requests_per_second
         key = RateLimitItemPerSecond(limit).key_for(str(caller.key_id))
         try:
-            count = await self._storage.incr(key, 1)
-        except (StorageError, RedisError) as error:
+            async with asyncio.timeout(COUNT_SECONDS):
+                count = await self._storage.incr(key, 1)
+        except (StorageError, RedisError, TimeoutError) as error:
             # Without Redis nobody counts; to turn everybody away would be worse.
-            log.warning("requests_not_counted", error=str(error))
+            log.warning("requests_not_counted", error=repr(error))
             return {}
         headers = {
             "RateLimit-Limit": str(limit),
