@@ -154,6 +154,7 @@ async def test_what_commits_late_is_told_in_its_place_and_not_passed_over(
     """A transaction that began first and commits last: its numbers are lower than those told."""
     key, key_id = await issue("shop", Scope.RUN)
     late = NewJob(id=new_id(), endpoint=FLUX, input={}, key_id=key_id)
+    await add_job(database)  # an endpoint that is new is waited for until it is committed
     async with listen(gateway_app, key) as first, listen(gateway_app, key) as second:
         async with database.begin() as slow:
             await enqueue_jobs(slow, [late])
