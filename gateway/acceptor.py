@@ -18,7 +18,7 @@ from workers.runtime import Runtime
 
 BATCH = 500  # jobs a transaction
 BATCH_BYTES = 32_000_000  # of their bodies
-RING_SECONDS = 0.05  # between rings: one for all that was written down meanwhile
+RING_SECONDS = 0.2  # between rings: one for all that was written down meanwhile
 WAITING_MOST = 5_000  # requests; more are told to come again
 
 log = structlog.get_logger()

@@ -7,6 +7,7 @@
 /healthz, /readyz       is it up, is all well          health.py
 """
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import FrameType
@@ -39,6 +40,9 @@ def make_gateway(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_state(settings) as state:
             app.state.gateway = state
+            # What is loaded by now stays: to look through it for garbage stalls every request.
+            gc.collect()
+            gc.freeze()
             yield
 
     gateway = FastAPI(

@@ -25,7 +25,7 @@ from models.lane import StageName
 from models.transitions import follow_hints
 from workers.runtime import Runtime, hint_token
 
-COLLECT_SECONDS = 0.05
+COLLECT_SECONDS = 0.1
 RETRY_SECONDS = 1.0  # while Postgres is away
 BATCH = 500
 WAITING_MOST = 50_000  # more are dropped: a poll finds out anyway

@@ -301,10 +301,10 @@ async def test_usage_forgets_what_has_left_the_window_and_whose_lease_has_ended(
     await take(quota, want=2, lease=answered)
     await take(quota, want=3, lease=dead)
     await give_back(quota, answered, answered=2)
-    for part in ("window", "flight"):  # as if all of it were a minute older
+    for part in ("window", "flight"):  # as if all of it were minutes older
         key = f"test:quota:{RUN}:{{{ENDPOINT}}}:{part}"
         for member, score in await connection.zrange(key, 0, -1, withscores=True):
-            await connection.zadd(key, {member: score - 60_000})
+            await connection.zadd(key, {member: score - 600_000})
 
     assert await quota.usage(RUN, ENDPOINT) == Usage(in_window=0, at_once=0)
 
