@@ -29,8 +29,8 @@ def own_command(*arguments: str) -> list[str]:
 
 
 def behind(command: Sequence[str]) -> list[str]:
-    """The command, at a lower priority: it works on what waits, and who asks is answered first."""
-    return ["nice", "-n", "10", *command]
+    """The command, at the lowest priority: it works on what waits; who asks is answered first."""
+    return ["nice", "-n", "19", *command]
 
 
 def make_plan(settings: Settings) -> list[Program]:
