@@ -24,6 +24,8 @@ COMMANDS = {
     "keys": ("keys", "keys_app", "Make, list, rotate and revoke API keys."),
     "lanes": ("lanes", "lanes_app", "List, pause and resume lanes."),
     "settings": ("settings", "settings_app", "Show settings, and change those of operators."),
+    "backup": ("backup", "backup_app", "Back up the database and the stored files."),
+    "restore": ("backup", "restore", "Put a backup in the place of what is there."),
     "run": ("stack", "run_app", "Run one process in the foreground."),
 }
 
