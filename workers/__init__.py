@@ -5,6 +5,9 @@
     lane.py, bell.py       how a stage works, and how it is woken
     runtime.py, loop.py    what a process holds: one event loop, one database pool, one client
     sweep_watch.py         a worker that misses the sweep runs it itself
+    watch.py, pulse.py     a worker that takes no messages notices, and ends
+    clock.py               the time that all hosts agree on
+    consumer.py, beat.py   Celery's, sooner back after an outage and blind to steps of clocks
     store.py               where files are kept        telemetry.py           logs
     health.py              is each part well, and what to do if not
     stack/                 `pressroom up`: every process on one machine, supervised

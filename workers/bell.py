@@ -5,9 +5,14 @@ no earlier than the pending one stays silent, unless that one is overdue (its me
 The message carries its time, and the stage that it starts takes the key if it still holds that
 time; if not, an earlier bell has been rung since, and this message dies. So chains never multiply.
 The key is taken before the claim, so what comes due after the claim rings anew.
+
+No host's clock has a say: a countdown's time is Redis's (`workers/clock.py`), and bells do not
+expire. Where no worker answers, an overdue bell is not lost but waits in its queue, and rings no
+more once that is long.
 """
 
 import asyncio
+import datetime as dt
 from collections.abc import Iterable
 
 import structlog
@@ -21,13 +26,17 @@ from models.lane import StageName
 LONGEST_SECONDS = 60.0  # a countdown message is held by a worker: none for long
 OVERDUE_SECONDS = 3.0  # a bell this late is lost
 AT_ONCE_SECONDS = 0.02  # sooner than this needs no countdown
+CROWDED = 1000  # messages in a queue: more than there are lanes, so nobody answers them
 
 _RING = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local at = now + tonumber(ARGV[1])
 local pending = tonumber(redis.call('GET', KEYS[1]) or 'nan')
-if pending == pending and pending <= at and pending > now - tonumber(ARGV[2]) then return 0 end
+if pending == pending and pending <= at then
+  if pending > now - tonumber(ARGV[2]) then return 0 end
+  if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[3]) then return 0 end
+end
 redis.call('SET', KEYS[1], at, 'PX', tonumber(ARGV[1]) + 3600000)
 return at
 """
@@ -62,8 +71,8 @@ class Bells:
         try:
             at = int(
                 await self._ring(
-                    keys=[self._key(stage, endpoint)],
-                    args=[round(wait * 1000), round(OVERDUE_SECONDS * 1000)],
+                    keys=[self._key(stage, endpoint), f"{self._prefix}{stage}"],
+                    args=[round(wait * 1000), round(OVERDUE_SECONDS * 1000), CROWDED],
                 )
             )
             if at:
@@ -86,8 +95,7 @@ class Bells:
         self._app.send_task(
             f"pressroom.{stage}",
             args=(endpoint, at),
-            countdown=wait if wait > AT_ONCE_SECONDS else None,
-            expires=wait + LONGEST_SECONDS,
+            eta=dt.datetime.fromtimestamp(at / 1000, dt.UTC) if wait > AT_ONCE_SECONDS else None,
             ignore_result=True,
         )
 

@@ -1,11 +1,13 @@
 """Is each part well, and if not, what is to be done?
 
 A worker that answers pings may yet take no messages, so the workers are asked by a canary: a task
-sent through every queue, which must come back. Each check returns None if all is well, else one
+sent through every queue, which must come back; and each worker leaves signs of its own that it
+does (`workers/sign.py`). Each check returns None if all is well, else one
 line that says what is wrong.
 """
 
 import asyncio
+from collections.abc import Collection
 from uuid import UUID
 
 import httpx
@@ -20,8 +22,10 @@ from models.errors import DatabaseUnavailable
 from workers.app import QUEUES, make_app
 from workers.runtime import get_process
 from workers.settings import Settings
+from workers.sign import Sign, sign_key
 
 CANARY_SECONDS = 5.0
+NEWEST = 1000  # messages of a queue among which a canary is, seconds after it was sent
 HTTP_SECONDS = 3.0
 
 
@@ -68,17 +72,17 @@ async def check_redis(settings: Settings) -> str | None:
     return None
 
 
-def check_http(url: str) -> str | None:
-    """Whether a GET of `url` is answered with 200."""
+def check_http(url: str, *, seconds: float = HTTP_SECONDS) -> str | None:
+    """Whether a GET of `url` is answered with 200, in time."""
     try:
-        response = httpx.get(url, timeout=HTTP_SECONDS)
+        response = httpx.get(url, timeout=seconds)
     except httpx.HTTPError as error:
         return f"{url}: {error}"
     return None if response.status_code == httpx.codes.OK else f"{url}: HTTP {response.status_code}"
 
 
 async def check_queues(settings: Settings) -> str | None:
-    """Whether a worker takes messages from every queue, within a few seconds."""
+    """Whether a worker takes messages from every queue, within a few seconds, and none is deaf."""
     app = make_app(settings)
     token = new_id()
     connection = redis.asyncio.Redis.from_url(settings.redis_dsn, decode_responses=True)
@@ -90,8 +94,9 @@ async def check_queues(settings: Settings) -> str | None:
                 str(queue) for queue in await connection.smembers(_canary_key(settings, token.hex))
             }
             if heard == set(QUEUES):
-                return None
+                return await find_silent_workers(settings, connection)
             await asyncio.sleep(0.1)
+        await _take_back(settings, connection, token, set(QUEUES) - heard)
     except (RedisError, OperationalError) as error:
         return f"Redis did not answer: {error}"
     finally:
@@ -101,15 +106,43 @@ async def check_queues(settings: Settings) -> str | None:
     return f"no worker took a message from {silent} within {CANARY_SECONDS:.0f} s"
 
 
+async def find_silent_workers(settings: Settings, connection: redis.asyncio.Redis) -> str | None:
+    """Which workers have left no sign of life for a while, or have said what is wrong."""
+    now, _ = await connection.time()
+    said = []
+    prefix = sign_key(settings, "")
+    async for key in connection.scan_iter(match=f"{prefix}*", count=1000):
+        left = await connection.get(key)
+        problem = Sign.from_json(left).problem(now) if left else None
+        if problem:
+            said.append(f"{key.removeprefix(prefix)} {problem}")
+    return "; ".join(sorted(said)) or None
+
+
 def _release(app: Celery, token: UUID) -> None:
     for queue in QUEUES:
         app.send_task(
             "pressroom.canary",
             args=(queue, token.hex),
+            task_id=_canary_id(queue, token),
             queue=queue,
-            expires=CANARY_SECONDS,
             ignore_result=True,
         )
+
+
+async def _take_back(
+    settings: Settings, connection: redis.asyncio.Redis, token: UUID, queues: Collection[str]
+) -> None:
+    """Take canaries that nobody heard out of their queues, so that they do not pile up there."""
+    for queue in queues:
+        key = f"{settings.redis_prefix}{queue}"
+        for message in await connection.lrange(key, 0, NEWEST - 1):
+            if _canary_id(queue, token) in str(message):
+                await connection.lrem(key, 1, str(message))
+
+
+def _canary_id(queue: str, token: UUID) -> str:
+    return f"canary-{queue}-{token.hex}"
 
 
 def _canary_key(settings: Settings, token: str) -> str:

@@ -1,19 +1,32 @@
-"""A repair of kombu 5.7.0: a worker must outlive its Redis.
+"""Repairs of kombu 5.7.0: a worker must outlive its Redis, and other hosts' clocks.
 
-When Redis goes away, Celery 5.7 collects the broken connection and then closes it once more. The
-second close finds its transport detached (`client` is None) and dies of an AttributeError, which
-ends the worker if it holds any unacknowledged message, as a worker with a countdown always does.
-Nothing is lost by letting that close pass: the messages are in Redis and come back.
+- When Redis goes away, Celery 5.7 collects the broken connection and then closes it once more. The
+  second close finds its transport detached (`client` is None) and dies of an AttributeError, which
+  ends the worker if it holds any unacknowledged message, as a worker with a countdown always does.
+  Nothing is lost by letting that close pass: the messages are in Redis and come back.
+- A message that was taken is noted in Redis until it is acknowledged. If Redis refuses the note
+  (out of memory) or goes away, kombu drops the message, which is in our hands and nowhere else. It
+  is run all the same.
+- Notes bear the time of the host that took the message, and any host gives back those that it
+  finds too old: one whose clock is an hour ahead would give back everything at once, to be run
+  twice. So they bear Redis's time.
 """
 
 from importlib.metadata import version
 from typing import Any
 
-from kombu.transport import redis
+import structlog
+from kombu.transport import redis, virtual
+from redis.exceptions import RedisError
+
+from workers import clock
 
 REPAIRED_VERSION = "5.7.0"
 
 _close = redis.Channel.close
+_append = redis.QoS.append
+
+log = structlog.get_logger()
 
 
 def _close_detached(channel: Any) -> None:  # noqa: ANN401 -- kombu has no types
@@ -24,7 +37,17 @@ def _close_detached(channel: Any) -> None:  # noqa: ANN401 -- kombu has no types
             raise
 
 
+def _append_noted_or_not(qos: Any, message: Any, delivery_tag: str) -> None:  # noqa: ANN401
+    try:
+        _append(qos, message, delivery_tag)
+    except RedisError as error:
+        log.warning("message_not_noted", error=str(error))
+        virtual.QoS.append(qos, message, delivery_tag)
+
+
 def repair() -> None:
     """Patch kombu, if it is the version that needs it."""
     if version("kombu") == REPAIRED_VERSION:
         redis.Channel.close = _close_detached  # type: ignore[assignment,method-assign]  # so a patch is
+        redis.QoS.append = _append_noted_or_not  # type: ignore[assignment,method-assign]
+        redis.time = clock.now  # type: ignore[attr-defined]

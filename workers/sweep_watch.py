@@ -1,11 +1,11 @@
 """A worker that sees no sweep for ten seconds runs it itself.
 
-Beat may have died, or Redis with its message. When the last sweep was is kept in Redis, so every
-worker knows of every other's; if Redis cannot say, one more sweep does no harm.
+Beat may have died, or Redis with its message. That there was a sweep is kept in Redis, for ten of
+its own seconds, so every worker knows of every other's; if Redis cannot say, one more sweep does no
+harm.
 """
 
 import threading
-import time
 
 import structlog
 from redis.exceptions import RedisError
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 async def note_sweep(runtime: Runtime) -> None:
     """A sweep has just run."""
     try:
-        await runtime.redis.set(_key(runtime), int(time.time()), ex=MISSED_SECONDS)
+        await runtime.redis.set(_key(runtime), 1, ex=MISSED_SECONDS)
     except RedisError as error:
         log.warning("sweep_not_noted", error=str(error))
 
@@ -33,7 +33,7 @@ async def is_overdue(runtime: Runtime) -> bool:
         return True
 
 
-def start_watch(process: Process) -> None:
+def start_sweep_watch(process: Process) -> None:
     """Watch on a thread of its own: Celery's may all be busy."""
     threading.Thread(target=_watch, args=(process,), name="sweep-watch", daemon=True).start()
 

@@ -1,5 +1,6 @@
 """A worker: one process, a pool of threads that wait, one event loop that works."""
 
+import socket
 from typing import Any
 
 import structlog
@@ -9,7 +10,8 @@ from workers import telemetry
 from workers.app import QUEUES, make_app
 from workers.runtime import Process, open_process
 from workers.settings import Settings
-from workers.sweep_watch import start_watch
+from workers.sweep_watch import start_sweep_watch
+from workers.watch import own_queue, start_watch
 
 log = structlog.get_logger()
 
@@ -24,27 +26,32 @@ def run_worker(settings: Settings, *, name: str) -> None:
     app = make_app(settings)
     process = open_process(settings, app)
     _connect(process)
+    node = f"{name}@{socket.gethostname()}"
+    watch = start_watch(process, name=name, node=node)
     log.info("worker_started", name=name, threads=settings.worker_threads)
-    app.worker_main(
-        [
-            "worker",
-            "--pool=threads",
-            f"--concurrency={settings.worker_threads}",
-            f"--hostname={name}@%h",
-            f"--queues={','.join(QUEUES)}",
-            "--without-gossip",
-            "--without-mingle",
-            f"--loglevel={settings.log_level}",
-        ]
-    )
+    try:
+        app.worker_main(
+            [
+                "worker",
+                "--pool=threads",
+                f"--concurrency={settings.worker_threads}",
+                f"--hostname={node}",
+                f"--queues={','.join((*QUEUES, own_queue(node).name))}",
+                "--without-gossip",
+                "--without-mingle",
+                f"--loglevel={settings.log_level}",
+            ]
+        )
+    finally:
+        watch.close()
 
 
 def _connect(process: Process) -> None:
     def keep_logging(**_signal: Any) -> None:  # noqa: ANN401 -- Celery's interface
         """Celery sets up no logging of its own where somebody listens to this signal."""
 
-    def watch(**_signal: Any) -> None:  # noqa: ANN401
-        start_watch(process)
+    def watch_sweeps(**_signal: Any) -> None:  # noqa: ANN401
+        start_sweep_watch(process)
 
     def stop(**_signal: Any) -> None:  # noqa: ANN401
         process.runtime.stopping.set()
@@ -52,5 +59,5 @@ def _connect(process: Process) -> None:
 
     # weak=False: nothing else holds these functions.
     signals.setup_logging.connect(keep_logging, weak=False)
-    signals.worker_ready.connect(watch, weak=False)
+    signals.worker_ready.connect(watch_sweeps, weak=False)
     signals.worker_shutting_down.connect(stop, weak=False)

@@ -26,7 +26,7 @@ def pid_of(stack, name):
 async def run_job(runtime):
     """A job from its start to its end; what is away for a moment is waited for."""
     request = Request(endpoint=FLUX, input={"prompt": "a jay", "width": 256, "height": 256})
-    job = check_request(runtime.catalogue, request, on_unknown=OnUnknown.AUTO).job
+    job = check_request(runtime.catalogue, request, on_unknown=OnUnknown.RESUBMIT).job
     async with asyncio.timeout(60):
         while True:
             try:

@@ -5,11 +5,15 @@ import socket
 
 import httpx
 import pytest
+import redis.asyncio
 from pydantic import SecretStr
 
+import workers.health
 from gateway import health
 from models.lane import StageName, close_lane, set_paused
 from tests.integration.conftest import FLUX, client_of, open_app
+from workers.app import QUEUES
+from workers.sign import SILENT_SECONDS, Sign, sign_key
 from workers.sweep_watch import note_sweep
 
 NOWHERE = "127.0.0.1:1"
@@ -80,7 +84,7 @@ async def test_of_several_lanes_it_is_said_how_many(gateway, database):
 
     _, report = await ask(gateway)
 
-    assert "and 4 more" in report["parts"]["lanes"]
+    assert f"and {len(StageName) - 1} more" in report["parts"]["lanes"]
 
 
 async def test_a_lane_that_was_opened_again_is_no_problem(gateway, runtime, database):
@@ -138,6 +142,43 @@ async def test_a_server_that_takes_a_connection_and_says_nothing_is_not_waited_f
 
     assert status == 503
     assert "no answer within" in report["parts"]["postgres"]
+
+
+@pytest.fixture
+async def connection(settings):
+    connection = redis.asyncio.Redis.from_url(settings.redis_dsn, decode_responses=True)
+    yield connection
+    await connection.aclose()
+
+
+async def test_where_no_worker_runs_the_queues_are_named_and_no_canary_is_left(
+    settings, connection, monkeypatch
+):
+    monkeypatch.setattr(workers.health, "CANARY_SECONDS", 0.3)
+    await connection.lpush(f"{settings.redis_prefix}sweep", "somebody else's")
+
+    said = await workers.health.check_queues(settings)
+
+    assert "no worker took a message from archive, cancel, generate" in str(said)
+    left = {queue: await connection.llen(f"{settings.redis_prefix}{queue}") for queue in QUEUES}
+    assert left == dict.fromkeys(QUEUES, 0) | {"sweep": 1}
+
+
+@pytest.mark.parametrize(
+    ("age", "said", "told"),
+    [
+        (0, "", None),
+        (SILENT_SECONDS, "", None),
+        (SILENT_SECONDS + 15, "", "w1@a has shown no sign of life for 45 s"),
+        (0, "has every thread busy", "w1@a has every thread busy"),
+    ],
+)
+async def test_a_worker_that_is_silent_or_unwell_is_named(settings, connection, age, said, told):
+    now, _ = await connection.time()
+    await connection.set(sign_key(settings, "w1@a"), Sign(now - age, said).to_json())
+    await connection.set(sign_key(settings, "w2@b"), Sign(now, "").to_json())
+
+    assert await workers.health.find_silent_workers(settings, connection) == told
 
 
 async def test_no_secret_is_in_what_is_told(settings):

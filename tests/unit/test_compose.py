@@ -5,6 +5,8 @@ No Docker is needed: what a slip of the pen would break is found by reading.
 
 import importlib.metadata
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from gateway.cli.main import make_cli
+from workers import beat
+from workers.pulse import Pulse
 from workers.settings import EMULATOR_KEY, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +26,7 @@ COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 OWN = {name: service for name, service in SERVICES.items() if "build" in service}
 ONE_SHOT = "migrate"
+OF_UP_ALONE = {"watchdog"}  # containers are replaced by what runs them
 VARIABLE = re.compile(r"\$\{\w+(?::-([^}]*)|:\?[^}]*)?\}")  # its group: the default
 
 
@@ -53,7 +58,7 @@ def test_there_is_a_service_for_each_process_that_can_be_run():
 
     started = {service["command"][1] for service in OWN.values()}
 
-    assert started == {command.name for command in run.commands.values()}
+    assert started == {command.name for command in run.commands.values()} - OF_UP_ALONE
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -107,17 +112,36 @@ def test_every_service_that_stays_up_says_whether_it_is_well():
     assert silent == {ONE_SHOT}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name for name in OWN if "pressroom" in OWN[name].get("healthcheck", {}).get("test", ())],
-)
-def test_a_healthcheck_by_the_program_fails_where_nothing_is_up(name, monkeypatch, tmp_path):
-    monkeypatch.setenv("PRESSROOM_DATA_DIR", str(tmp_path))
-    _, _, *words = OWN[name]["healthcheck"]["test"]
+@pytest.mark.parametrize("name", ["worker", "beat"])
+def test_a_healthcheck_by_the_pulse_is_of_the_service_s_own_process(name, tmp_path):
+    _, python, *words = OWN[name]["healthcheck"]["test"]
 
-    checked = call(words)
+    def check():
+        return subprocess.run(
+            [sys.executable, *words],
+            env={"PRESSROOM_DATA_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
-    assert checked.exit_code == 1, checked.output  # 2 were a word that it does not know
+    before = check()
+    Pulse(tmp_path, name).beat()
+    after = check()
+
+    assert python == "python"
+    assert (before.returncode, before.stderr) == (1, f"{name} has no pulse yet\n")
+    assert after.returncode == 0
+
+
+def test_a_worker_s_pulse_has_the_name_that_its_command_gives_it():
+    run = typer.main.get_group(make_cli(["run"])).commands["run"]
+    assert isinstance(run, TyperGroup)
+    [name] = [option.default for option in run.commands["worker"].params if option.name == "name"]
+
+    assert OWN["worker"]["command"] == ["run", "worker"]
+    assert OWN["worker"]["healthcheck"]["test"][-1] == name
+    assert OWN["beat"]["healthcheck"]["test"][-1] == beat.NAME
 
 
 @pytest.mark.parametrize("name", SERVICES)

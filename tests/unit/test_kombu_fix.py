@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from kombu.transport import redis
 
+from workers import clock
 from workers.kombu_fix import REPAIRED_VERSION, repair
 
 
@@ -16,3 +17,10 @@ def test_the_repair_is_in_place_once_an_app_was_made():
     repair()
 
     assert redis.Channel.close.__module__ == "workers.kombu_fix"
+
+
+def test_notes_of_messages_bear_redis_s_time():
+    repair()
+
+    assert vars(redis)["time"] is clock.now
+    assert redis.QoS.append.__module__ == "workers.kombu_fix"

@@ -9,6 +9,10 @@ from pathlib import Path
 from workers.settings import Settings
 from workers.stack import postgres, valkey
 
+GATEWAY = "gateway"
+WORKER = "worker-"  # and its number
+BEAT = "beat"
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -75,16 +79,18 @@ def make_plan(settings: Settings) -> list[Program]:
                 priority=30,
             )
         )
-    programs.append(Program("gateway", own_command("run", "gateway"), priority=40))
+    programs.append(Program(GATEWAY, own_command("run", "gateway"), priority=40))
     programs += [
         Program(
-            f"worker-{number}",
-            behind(own_command("run", "worker", f"--name=worker-{number}")),
+            f"{WORKER}{number}",
+            behind(own_command("run", "worker", f"--name={WORKER}{number}")),
             priority=50,
             stop_seconds=45,  # a `/run` on its way is waited for
         )
         for number in range(1, (settings.workers or os.cpu_count() or 1) + 1)
     ]
-    programs.append(Program("beat", own_command("run", "beat"), priority=60))
+    programs.append(Program(BEAT, own_command("run", "beat"), priority=60))
     programs.append(Program("flower", behind(own_command("run", "flower")), priority=70))
+    # As far behind as those that it judges: where they starve, it must not be hasty.
+    programs.append(Program("watchdog", behind(own_command("run", "watchdog")), priority=80))
     return programs

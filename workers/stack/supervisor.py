@@ -21,7 +21,7 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from workers.settings import Settings
-from workers.stack.plan import Program
+from workers.stack.plan import WORKER, Program
 
 STACK_VARIABLE = "PRESSROOM_STACK"  # marks every process of a stack with its data folder
 START_SECONDS = 20.0
@@ -108,6 +108,11 @@ class Supervisor:
         with self._rpc() as rpc:
             rpc.supervisor.stopProcess(_full_name(name))
 
+    def kill(self, name: str) -> None:
+        """End a process that cannot end itself; supervisord starts it again."""
+        with self._rpc() as rpc:
+            rpc.supervisor.signalProcess(_full_name(name), "KILL")
+
     def states(self) -> list[ProcessState]:
         """Every process, in the order they start; empty if the stack is down."""
         if not self.is_up():
@@ -171,7 +176,7 @@ class Supervisor:
         config["rpcinterface:supervisor"] = {
             "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
         }
-        workers = [program.name for program in programs if program.name.startswith("worker-")]
+        workers = [program.name for program in programs if program.name.startswith(WORKER)]
         for program in programs:
             config[f"program:{program.name}"] = {
                 "command": _escape(shlex.join(program.command)),
@@ -202,7 +207,7 @@ class Supervisor:
 
 
 def _full_name(name: str) -> str:
-    return f"workers:{name}" if name.startswith("worker-") else name
+    return f"workers:{name}" if name.startswith(WORKER) else name
 
 
 def _escape(value: str | Path) -> str:
