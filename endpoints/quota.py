@@ -6,9 +6,10 @@ request reached the upstream at some moment between the two, so whatever window 
 at, and however long requests were on their way, it never holds more than the limit. Against
 "at once" a permit counts until the answer.
 
-The permits of a worker that died come free when their lease ends. If Redis lost its memory (it
-knows since when it remembers), the caller says what was sent of late, as the ledger tells of
-submits; where nobody knows, the last window is taken to have been spent evenly and in full.
+The permits of a worker that died come free when their lease ends, which a live one extends. If
+Redis lost its memory (it knows since when it remembers), the caller says what was sent of late, as
+the ledger tells of submits; where nobody knows, the last window is taken to have been spent evenly
+and in full.
 
 One script, and so one round trip, takes as many as are free up to what is wanted. (The `limits`
 package was tried first: it gives all or nothing, takes nothing back, and cannot be told the past.)
@@ -91,6 +92,17 @@ else
 end
 """
 
+# A beat says what it holds, too: whoever lost that (a flush, a lease that ran out) learns it again.
+_EXTEND = """
+local flight, counts = KEYS[2], KEYS[3]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', flight, now + tonumber(ARGV[2]), ARGV[1])
+redis.call('HSET', counts, ARGV[1], ARGV[3])
+redis.call('EXPIRE', flight, ARGV[4])
+redis.call('EXPIRE', counts, ARGV[4])
+"""
+
 # Arguments: expiry in s, then pairs of (ms until it leaves the window, count).
 _RESTORE = """
 local window, known = KEYS[1], KEYS[4]
@@ -150,6 +162,7 @@ class Quota:
         self._prefix = prefix
         self._take = redis.register_script(_TAKE)
         self._give_back = redis.register_script(_GIVE_BACK)
+        self._extend = redis.register_script(_EXTEND)
         self._restore = redis.register_script(_RESTORE)
         self._usage = redis.register_script(_USAGE)
 
@@ -201,6 +214,15 @@ class Quota:
                 round(limit.window_seconds * 1000),
                 KEPT_SECONDS,
             ],
+        )
+
+    async def extend(
+        self, operation: str, endpoint: str, *, lease: UUID, held: int, lease_seconds: float
+    ) -> None:
+        """The calls of `held` permits are still under way: they count for so long again."""
+        await self._extend(
+            keys=self._keys(operation, endpoint),
+            args=[lease.hex, round(lease_seconds * 1000), held, KEPT_SECONDS],
         )
 
     async def usage(self, operation: str, endpoint: str) -> Usage:

@@ -13,7 +13,7 @@ def explain(job: Job, lanes: Sequence[LaneView]) -> str:
         return "it is done"
     if job.state in TERMINAL:
         return f"{job.reason}: {job.error}" if job.error else str(job.reason)
-    stage = StageName.SUBMIT if job.state is JobState.QUEUED else StageName.POLL
+    stage = _stage(job)
     for lane in lanes:
         if (lane.stage, lane.endpoint) == (stage, job.endpoint):
             if lane.paused:
@@ -31,5 +31,17 @@ def explain(job: Job, lanes: Sequence[LaneView]) -> str:
         JobState.IN_PROGRESS: f"being generated; asked for again in {due:.1f} s",
         JobState.UNKNOWN: f"the reply to /run was lost ({job.error}); decided in {due:.0f} s",
     }
-    asked = ", to be cancelled" if job.cancel_requested_at else ""
+    asked = ""
+    if job.cancel_sent_at:
+        asked = ", and told to stop"
+    elif job.cancel_requested_at:
+        asked = ", to be cancelled"
     return words[job.state] + asked
+
+
+def _stage(job: Job) -> StageName:
+    if job.state is JobState.QUEUED:
+        return StageName.SUBMIT
+    return (
+        StageName.CANCEL if job.cancel_requested_at and not job.cancel_sent_at else StageName.POLL
+    )

@@ -4,7 +4,8 @@ They are unsigned, undocumented and may come twice, early or never. Their URL is
 it names the attempt, and holds a token that nobody else can make. Of the body only the upstream's
 id is read, and only followed up: the next poll says what is true.
 
-They come in storms, so they are collected for a moment and written in one statement.
+They come in storms, so they are collected for a moment and written in one statement. What is not
+written yet is not thanked for: the upstream sends it again.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.bodies import read_body
 from gateway.errors import ApiError
+from models import pulse
 from models.endpoint_stats import note_hints
 from models.errors import DatabaseUnavailable
 from models.lane import StageName
@@ -27,7 +29,8 @@ from workers.runtime import Runtime, hint_token
 
 COLLECT_SECONDS = 0.1
 RETRY_SECONDS = 1.0  # while Postgres is away
-BATCH = 500
+ANSWER_SECONDS = 5.0  # a webhook waits so long to be written down
+BEAT_SECONDS = 3.0  # well under what counts as a gap
 WAITING_MOST = 50_000  # more are dropped: a poll finds out anyway
 
 Hint = tuple[UUID, UUID, str]  # job, lease of the attempt, the upstream's id
@@ -68,8 +71,13 @@ async def hint(request: Request, job_id: str, lease: str, token: str) -> Respons
         raise ApiError(
             HTTPStatus.UNPROCESSABLE_ENTITY, "the body names no job: a string `id` was wanted"
         )
-    if not state.hints.add((job, attempt, upstream_id)):
+    written = state.hints.add((job, attempt, upstream_id))
+    if written is None:
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "too many hints wait to be followed")
+    try:
+        await asyncio.wait_for(written.wait(), ANSWER_SECONDS)
+    except TimeoutError:
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "PostgreSQL cannot be reached") from None
     return Response(status_code=HTTPStatus.OK)
 
 
@@ -78,37 +86,59 @@ class HintCollector:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._waiting: asyncio.Queue[Hint] = asyncio.Queue(maxsize=WAITING_MOST)
+        self._waiting: set[Hint] = set()
+        self._any = asyncio.Event()
+        self._written = asyncio.Event()  # what waits now
+        self._ringing: set[asyncio.Task[None]] = set()  # beside it: a Redis that hangs holds it up
 
-    def add(self, hint: Hint) -> bool:
-        """Whether there was room."""
-        try:
-            self._waiting.put_nowait(hint)
-        except asyncio.QueueFull:
-            return False
-        return True
+    def add(self, hint: Hint) -> asyncio.Event | None:
+        """What is set once the hint is written down; None if there is no room."""
+        if len(self._waiting) >= WAITING_MOST:
+            return None
+        self._waiting.add(hint)
+        self._any.set()
+        return self._written
 
     async def run(self) -> None:
-        """Follow hints until cancelled. One lost to a crash or an outage is a poll made later."""
+        """Follow hints until cancelled."""
         while True:
-            batch = {await self._waiting.get()}
+            await self._any.wait()
             await asyncio.sleep(COLLECT_SECONDS)
-            while len(batch) < BATCH and not self._waiting.empty():
-                batch.add(self._waiting.get_nowait())
-            while not await self._try_follow(sorted(batch)):  # noqa: ASYNC110 -- Postgres tells nobody
+            batch, written = sorted(self._waiting), self._written
+            self._waiting, self._written = set(), asyncio.Event()
+            self._any.clear()
+            while (endpoints := await self._try_follow(batch)) is None:  # noqa: ASYNC110 -- Postgres tells nobody
                 await asyncio.sleep(RETRY_SECONDS)
+            written.set()
+            ring = self._runtime.bells.ring_each(StageName.POLL, endpoints)
+            task = asyncio.create_task(ring)
+            self._ringing.add(task)
+            task.add_done_callback(self._ringing.discard)
 
-    async def _try_follow(self, hints: list[Hint]) -> bool:
-        """Whether Postgres took them: they were answered with a 200, and will not come again."""
+    async def _try_follow(self, hints: list[Hint]) -> set[str] | None:
+        """The endpoints that now have something to be asked for; None while Postgres is away."""
         try:
-            await self._follow(hints)
+            async with self._runtime.database.begin() as session:
+                followed = await follow_hints(session, hints)
+                await note_hints(session, [(job_id, lease) for job_id, lease, _ in hints])
         except DatabaseUnavailable as error:
             log.warning("hints_kept_waiting", hints=len(hints), error=str(error))
-            return False
-        return True
+            return None
+        return {endpoint for _, endpoint in followed}
 
-    async def _follow(self, hints: list[Hint]) -> None:
-        async with self._runtime.database.begin() as session:
-            followed = await follow_hints(session, hints)
-            await note_hints(session, job_ids=[job_id for job_id, _, _ in hints])
-        await self._runtime.bells.ring_each(StageName.POLL, {endpoint for _, endpoint in followed})
+
+class Listening:
+    """Notes that webhooks are taken: while they are, silence of one tells something."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            try:
+                async with self._runtime.database.begin() as session:
+                    await pulse.beat(session, pulse.LISTENING)
+            except DatabaseUnavailable as error:
+                log.warning("beat_missed", error=str(error))
+            await asyncio.sleep(BEAT_SECONDS)

@@ -13,7 +13,7 @@ from gateway.acceptor import Acceptor
 from gateway.callers import Callers
 from gateway.end_watch import EndWatch
 from gateway.event_feed import EventFeed
-from gateway.hints import HintCollector
+from gateway.hints import HintCollector, Listening
 from gateway.webhook_urls import WebhookUrls
 from workers.app import make_app
 from workers.links import Links
@@ -51,7 +51,13 @@ async def open_state(settings: Settings) -> AsyncIterator[GatewayState]:
         )
         working = [
             asyncio.create_task(_keep_running(part))
-            for part in (state.acceptor, state.ends, state.events, state.hints)
+            for part in (
+                state.acceptor,
+                state.ends,
+                state.events,
+                state.hints,
+                Listening(runtime),
+            )
         ]
         try:
             yield state
@@ -62,7 +68,7 @@ async def open_state(settings: Settings) -> AsyncIterator[GatewayState]:
             await asyncio.wait(working, timeout=STOP_SECONDS)
 
 
-async def _keep_running(part: Acceptor | EndWatch | EventFeed | HintCollector) -> None:
+async def _keep_running(part: Acceptor | EndWatch | EventFeed | HintCollector | Listening) -> None:
     """A part that fails for a reason that nobody thought of must not leave its clients waiting."""
     while True:
         try:

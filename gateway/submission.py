@@ -33,6 +33,7 @@ class Submission:
     policy: Mapping[str, Any] | None = None
     s3_config: Mapping[str, str] | None = None
     on_unknown: OnUnknown | None = None
+    start_within: float | None = None  # seconds
     idempotency_key: str | None = None
     cache: bool | None = None
     sync: bool = False
@@ -52,6 +53,7 @@ async def check(state: GatewayState, caller: Caller, asked: Submission) -> Incom
             endpoint=asked.endpoint,
             input=asked.input,
             on_unknown=asked.on_unknown,
+            start_within=asked.start_within,
             key_id=caller.key_id,
             policy=asked.policy,
             s3_config=asked.s3_config,
@@ -81,6 +83,7 @@ async def check(state: GatewayState, caller: Caller, asked: Submission) -> Incom
                 webhook,
                 asked.on_unknown,
                 asked.cache,
+                asked.start_within,
             ]
         ),
         idempotency_key=asked.idempotency_key,

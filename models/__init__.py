@@ -10,5 +10,6 @@ Postgres is the queue and the record. Nothing here knows of Celery, Redis or the
     key        who may call the gateway        handle.py        a job that was handed in before
     batch      requests that wait to be jobs   batch.py
     event      something came to a new state   result_cache.py  a result that is there already
+    pulse      since when a part is at work    poison.py        rows that workers die of
     setting    what operators change at run time
 """

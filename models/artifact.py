@@ -2,6 +2,8 @@
 
     PENDING -> STORED     downloaded, hashed and kept
     PENDING -> EXPIRED    its upstream URL died before any download succeeded
+    PENDING -> FAILED     workers died of it, time and again (`models/poison.py`)
+    STORED, FAILED, EXPIRED -> PENDING    fetched again (`models/custody.py`)
 
 Stored files are addressed by the SHA-256 of their bytes, so the same bytes are kept once. The rows
 are the truth; a file in the store that no row names is left over from a crash and harmless.
@@ -20,13 +22,14 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, func, sel
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, new_id, word_column
+from models.base import SUSPECTED, Base, new_id, word_column
 from models.errors import NotFound
 
 
 class ArtifactState(enum.StrEnum):
     PENDING = "pending"
     STORED = "stored"
+    FAILED = "failed"  # workers died of it: set aside
     EXPIRED = "expired"
 
 
@@ -39,11 +42,21 @@ class Artifact(Base):
         ),
         Index("artifacts_of_job", "job_id", "position", unique=True),
         Index(
-            "artifacts_to_store",  # claims.claim_artifacts, lanes.find_due_lanes
+            "artifacts_to_store",  # claims.claim_artifacts, lane.find_lanes
             "endpoint",
             "next_at",
             "id",
             postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "artifacts_suspected",  # poison.set_aside_rows
+            "next_at",
+            postgresql_where=text(SUSPECTED),
+        ),
+        Index(
+            "artifacts_given_up",  # custody.measure_custody
+            "next_at",
+            postgresql_where=text("state IN ('expired', 'failed')"),
         ),
         Index("artifacts_by_content", "sha256", postgresql_where=text("sha256 IS NOT NULL")),
     )
@@ -61,10 +74,14 @@ class Artifact(Base):
     )
     lease: Mapped[UUID | None]
     next_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
+    deaths: Mapped[int] = mapped_column(server_default="0")  # of workers that held it, in a row
     tries: Mapped[int] = mapped_column(server_default="0")
-    error: Mapped[str | None]  # of the last try that failed
+    # Why the last try failed; of a stored file: what is odd about it.
+    error: Mapped[str | None]
 
     sha256: Mapped[str | None]  # hex
+    # Of a file that the store lost: what it was, until the same bytes are stored again.
+    lost_sha256: Mapped[str | None]
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     media_type: Mapped[str | None]
     width: Mapped[int | None]  # pixels
@@ -108,11 +125,15 @@ async def add_artifacts(session: AsyncSession, artifacts: Sequence[NewArtifact])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadEnd:
-    """What came of one download: `sha256` if it was stored, else `error` and `retry_in`."""
+    """What came of one download: `sha256` if it was stored, else `error` and `retry_in`.
+
+    A file may be stored with an `error`: as it came, it cannot be decoded.
+    """
 
     id: UUID
     lease: UUID
     error: str | None = None
+    counts: bool = True  # as a try; False: it was no fault of the file's
     retry_in: float | None = None  # seconds; None: its URL is dead, there is no use in it
     sha256: str | None = None
     size_bytes: int | None = None
@@ -133,20 +154,29 @@ async def record_downloads(session: AsyncSession, ends: Sequence[DownloadEnd]) -
                     WHEN ended.retry_in IS NULL THEN 'expired' ELSE 'pending' END,
                 lease = NULL,
                 next_at = now() + make_interval(secs => coalesce(ended.retry_in, 0)),
-                error = ended.error,
+                tries = tries - CASE WHEN ended.counts THEN 0 ELSE 1 END,
+                deaths = 0,
+                error = CASE WHEN ended.sha256 <> lost_sha256
+                    THEN concat_ws('; ', 'other bytes came than the store lost', ended.error)
+                    ELSE ended.error END,
                 sha256 = ended.sha256,
-                size_bytes = ended.size_bytes,
-                media_type = ended.media_type,
-                width = ended.width,
-                height = ended.height,
-                duration_seconds = ended.duration_seconds,
+                lost_sha256 = CASE WHEN ended.sha256 = lost_sha256 THEN NULL
+                    ELSE lost_sha256 END,
+                size_bytes = coalesce(ended.size_bytes, artifacts.size_bytes),
+                media_type = coalesce(ended.media_type, artifacts.media_type),
+                width = CASE WHEN ended.sha256 IS NULL THEN artifacts.width
+                    ELSE ended.width END,
+                height = CASE WHEN ended.sha256 IS NULL THEN artifacts.height
+                    ELSE ended.height END,
+                duration_seconds = CASE WHEN ended.sha256 IS NULL THEN artifacts.duration_seconds
+                    ELSE ended.duration_seconds END,
                 store_key = ended.store_key,
                 thumbnail_key = ended.thumbnail_key,
                 stored_at = CASE WHEN ended.sha256 IS NOT NULL THEN now() END
             FROM jsonb_to_recordset(CAST(:ends AS jsonb)) AS ended(
-                id uuid, lease uuid, error text, retry_in float, sha256 text, size_bytes bigint,
-                media_type text, width int, height int, duration_seconds float, store_key text,
-                thumbnail_key text)
+                id uuid, lease uuid, error text, counts bool, retry_in float, sha256 text,
+                size_bytes bigint, media_type text, width int, height int, duration_seconds float,
+                store_key text, thumbnail_key text)
             WHERE artifacts.id = ended.id AND artifacts.lease = ended.lease
               AND artifacts.state = 'pending'
             RETURNING artifacts.id

@@ -27,10 +27,28 @@ class Answer(enum.StrEnum):
     UNKNOWN = "unknown"  # no answer, or one that does not say
 
 
+class Fate(enum.StrEnum):
+    """What was concluded of one that came to nothing, when the job was decided on."""
+
+    ABSENT = "absent"  # webhooks of others came since, and none of it: it was never taken
+    DOUBTFUL = "doubtful"  # it may have been taken, and billed
+    GONE = "gone"  # it was taken, and the upstream no longer knows it; it may have been billed
+
+
 class Attempt(Base):
     __tablename__ = "attempts"
     __table_args__ = (
         Index("attempts_recently_sent", "endpoint", "sent_at"),  # claims.find_recent_submits
+        Index(
+            "attempts_in_doubt",  # doubt.py
+            "job_id",
+            postgresql_where=text("fate IN ('doubtful', 'gone')"),
+        ),
+        Index(
+            "attempts_heard_of",  # the same
+            "job_id",
+            postgresql_where=text("upstream_id IS NOT NULL AND answer IS DISTINCT FROM 'accepted'"),
+        ),
     )
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
@@ -44,10 +62,13 @@ class Attempt(Base):
     upstream_id: Mapped[str | None]
     error: Mapped[str | None]
     cost_usd: Mapped[Usd | None]
+    fate: Mapped[Fate | None] = mapped_column(word_column(Fate))
+    risk_usd: Mapped[Usd | None]  # what it would have cost, of one that may have been billed
 
 
-# Facts are filled in once: null may become a value, a value may not change.
-APPEND_ONLY_TRIGGER = """
+# Facts are filled in once: null may become a value, a value may not change; but what was concluded
+# of an attempt without word of it gives way if it is known later to have been taken, and forgotten.
+REFUSE_LEDGER_CHANGE = """
 CREATE OR REPLACE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
@@ -61,11 +82,16 @@ BEGIN
         OR (OLD.upstream_id IS NOT NULL AND NEW.upstream_id IS DISTINCT FROM OLD.upstream_id)
         OR (OLD.error IS NOT NULL AND NEW.error IS DISTINCT FROM OLD.error)
         OR (OLD.cost_usd IS NOT NULL AND NEW.cost_usd IS DISTINCT FROM OLD.cost_usd)
+        OR (OLD.fate IS NOT NULL AND NEW.fate IS DISTINCT FROM OLD.fate
+            AND (OLD.upstream_id IS NULL OR NEW.fate IS DISTINCT FROM 'gone'))
+        OR (OLD.risk_usd IS NOT NULL AND NEW.risk_usd IS DISTINCT FROM OLD.risk_usd)
     THEN
         RAISE EXCEPTION 'the attempts ledger is append-only: a fact once written stays';
     END IF;
     RETURN NEW;
 END $$;
+"""
+APPEND_ONLY_TRIGGER = """
 CREATE TRIGGER attempts_append_only BEFORE UPDATE OR DELETE ON attempts
     FOR EACH ROW EXECUTE FUNCTION refuse_ledger_change();
 """

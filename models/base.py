@@ -11,6 +11,10 @@ from sqlalchemy import JSON, CursorResult, DateTime, Enum, MetaData, Numeric, Re
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
+SUSPECT_DEATHS = 3  # of workers that held a row, in a row: it is worked on no more
+# Rows whose second holder died, or is about to: if its lease runs out, that was the third.
+SUSPECTED = f"deaths >= {SUSPECT_DEATHS - 1} AND lease IS NOT NULL"
+
 Usd = Annotated[Decimal, mapped_column(Numeric(18, 10))]
 Json = dict[str, Any]
 

@@ -6,6 +6,7 @@ come due again by themselves. The partial index of the stage serves it; states s
 the query, for a generic plan cannot prove that a parameter matches a partial index.
 """
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import count_rows
-from models.job import JobState, Reason, Route
+from models.job import JobState, OnUnknown, Reason, Route
 from models.lane import DUE_ROWS, StageName, due_rows
 
 
@@ -33,9 +34,23 @@ class Poll:
     unseen_seconds: float  # since the upstream last spoke of it
     polls: int
     misses: int
-    cancel: bool
+    cancel: bool  # the upstream was told to
     cancel_reason: Reason | None  # None of a cancel that somebody asked for
     route: Route
+    sends: int  # of it, since it was last asked for
+    on_unknown: OnUnknown
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """A job in flight that the upstream is to be told to stop."""
+
+    id: UUID
+    lease: UUID
+    endpoint: str
+    state: JobState
+    upstream_id: str
+    tries: int  # 1 during the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +77,15 @@ class Notice:
     request: dict[str, Any]
     tries: int
     pending_seconds: float  # since it was first due, or replayed
+    now: dt.datetime  # by the database's clock
 
 
 def _claim(stage: StageName, *, sets: str = "", returning: str) -> TextClause:
     table = DUE_ROWS[stage].partition(" ")[0]
     return text(f"""
         WITH {due_rows(stage)}
-        UPDATE {table} SET lease = :lease, next_at = now() + make_interval(secs => :lease_seconds)
-            {sets}
+        UPDATE {table} SET lease = :lease, next_at = now() + make_interval(secs => :lease_seconds),
+            deaths = deaths + CAST(lease IS NOT NULL AS int) {sets}
         FROM due WHERE {table}.id = due.id
         RETURNING {table}.id, {returning}
     """)  # noqa: S608 -- built from constants
@@ -79,8 +95,14 @@ CLAIM_POLLS = _claim(
     StageName.POLL,
     returning="""attempt, state, upstream_id, polls, misses,
         cancel_requested_at IS NOT NULL AS cancel, cancel_reason, route,
+        attempt - attempts_before AS sends, on_unknown,
         extract(epoch FROM now() - submitted_at) AS age,
         extract(epoch FROM now() - coalesce(polled_at, submitted_at)) AS unseen""",
+)
+CLAIM_CANCELS = _claim(
+    StageName.CANCEL,
+    sets=", cancel_tries = cancel_tries + 1",
+    returning="state, upstream_id, cancel_tries",
 )
 CLAIM_ARTIFACTS = _claim(
     StageName.ARCHIVE,
@@ -91,7 +113,7 @@ CLAIM_DELIVERIES = {
     stage: _claim(
         stage,
         sets=", tries = tries + 1",
-        returning="""job_id, request, tries,
+        returning="""job_id, request, tries, now() AS now,
             extract(epoch FROM now() - coalesce(pending_at, now())) AS pending""",
     )
     for stage in (StageName.NOTIFY, StageName.WEBHOOK)
@@ -122,8 +144,28 @@ async def claim_polls(
             cancel=row.cancel,
             cancel_reason=Reason(row.cancel_reason) if row.cancel_reason else None,
             route=Route(row.route),
+            sends=row.sends,
+            on_unknown=OnUnknown(row.on_unknown),
         )
         for row in await session.execute(CLAIM_POLLS, values)
+    ]
+
+
+async def claim_cancels(
+    session: AsyncSession, *, endpoint: str, limit: int, lease: UUID, lease_seconds: float
+) -> Sequence[Cancel]:
+    """Take up to `limit` jobs in flight that are to be cancelled."""
+    values = {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds}
+    return [
+        Cancel(
+            id=row.id,
+            lease=lease,
+            endpoint=endpoint,
+            state=JobState(row.state),
+            upstream_id=row.upstream_id,
+            tries=row.cancel_tries,
+        )
+        for row in await session.execute(CLAIM_CANCELS, values)
     ]
 
 
@@ -166,6 +208,7 @@ async def claim_deliveries(
             request=row.request,
             tries=row.tries,
             pending_seconds=float(row.pending),
+            now=row.now,
         )
         for row in await session.execute(CLAIM_DELIVERIES[stage], values)
     ]
@@ -221,6 +264,10 @@ _HAND_BACK: dict[StageName, TextClause] = {
         UPDATE jobs SET lease = NULL, next_at = now()
         WHERE lease = :lease AND state IN ('in_queue', 'in_progress')
     """),
+    StageName.CANCEL: text("""
+        UPDATE jobs SET lease = NULL, next_at = now(), cancel_tries = cancel_tries - 1
+        WHERE lease = :lease AND state IN ('in_queue', 'in_progress')
+    """),
     **{
         stage: text(f"""
             UPDATE {table} SET lease = NULL, next_at = now(), tries = tries - 1
@@ -248,7 +295,11 @@ async def extend_lease(
     await session.execute(
         text(f"""
             UPDATE {table} SET next_at = now() + make_interval(secs => :seconds)
-            WHERE {where} AND id = ANY(:ids) AND lease = :lease
+            FROM (
+                -- What is just being written needs no extension, and must not be waited for.
+                SELECT id FROM {table} WHERE {where} AND id = ANY(:ids) AND lease = :lease
+                FOR UPDATE SKIP LOCKED
+            ) AS held WHERE {table}.id = held.id
         """),  # noqa: S608 -- constants
         {"ids": list(ids), "lease": lease, "seconds": seconds},
     )

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import orjson
 from sqlalchemy import text
-from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
@@ -56,7 +56,8 @@ class Database:
                 session.begin(),
             ):
                 yield session
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
+        # InternalError: it is read-only after a failover, or we held a transaction for too long.
+        except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
             raise DatabaseUnavailable(
                 f"PostgreSQL did not answer: {_say(error)}. Is the stack up? "
                 "`pressroom doctor` tells"
@@ -87,6 +88,6 @@ async def empty_tables(session: AsyncSession) -> None:
     await session.execute(
         text(
             "TRUNCATE attempts, artifacts, deliveries, jobs, campaigns, lanes, settings, "
-            "endpoint_stats, handles, events, api_keys, batches, batch_requests"
+            "endpoint_stats, handles, events, api_keys, batches, batch_requests, pulses"
         )
     )

@@ -18,7 +18,7 @@ from sqlalchemy import ForeignKey, Index, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, Json, new_id, word_column
+from models.base import SUSPECTED, Base, Json, new_id, word_column
 from models.errors import NotFound
 from models.job import Job
 from models.lane import StageName
@@ -44,7 +44,7 @@ class Delivery(Base):
     __table_args__ = (
         Index("deliveries_of_job", "job_id"),
         Index(
-            "deliveries_to_send",  # claims.claim_deliveries, lanes.find_due_lanes
+            "deliveries_to_send",  # claims.claim_deliveries, lane.find_lanes
             "endpoint",
             "next_at",
             "id",
@@ -56,6 +56,11 @@ class Delivery(Base):
             "next_at",
             "id",
             postgresql_where=text("kind = 'webhook' AND state = 'pending'"),
+        ),
+        Index(
+            "deliveries_suspected",  # poison.set_aside_rows
+            "next_at",
+            postgresql_where=text(SUSPECTED),
         ),
     )
 
@@ -72,6 +77,7 @@ class Delivery(Base):
     )
     lease: Mapped[UUID | None]
     next_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
+    deaths: Mapped[int] = mapped_column(server_default="0")  # of workers that held it, in a row
     tries: Mapped[int] = mapped_column(server_default="0")
     error: Mapped[str | None]
     http_status: Mapped[int | None]  # of the last answer to a webhook
@@ -167,7 +173,8 @@ async def redeliver(session: AsyncSession, *, job_id: UUID) -> None:
     """The producer asked again for a job whose end it was told: tell it once more."""
     await session.execute(
         text("""
-            UPDATE deliveries SET state = 'pending', next_at = now(), pending_at = now(), tries = 0
+            UPDATE deliveries SET state = 'pending', next_at = now(), pending_at = now(), tries = 0,
+                deaths = 0
             WHERE job_id = :job_id AND kind = 'celery' AND state = 'delivered'
         """),
         {"job_id": job_id},
@@ -183,7 +190,7 @@ async def replay_delivery(session: AsyncSession, delivery_id: UUID) -> Delivery 
     replayed = await session.scalar(
         text("""
             UPDATE deliveries SET state = 'pending', next_at = now(), pending_at = now(), tries = 0,
-                error = NULL, http_status = NULL, delivered_at = NULL
+                deaths = 0, error = NULL, http_status = NULL, delivered_at = NULL
             WHERE id = :id AND lease IS NULL AND state <> 'waiting' RETURNING id
         """),
         {"id": delivery_id},
@@ -259,6 +266,7 @@ async def record_deliveries(
         text("""
             UPDATE deliveries SET
                 lease = NULL,
+                deaths = 0,
                 state = CASE WHEN failure.id IS NULL THEN 'delivered'
                     WHEN failure.wait IS NULL THEN 'failed' ELSE 'pending' END,
                 delivered_at = CASE WHEN failure.id IS NULL THEN now() END,

@@ -22,7 +22,8 @@ class EndpointStats(Base):
     # Decayed counts of finished jobs by duration; what the bins mean is endpoints/forecast.py's.
     durations: Mapped[list[float]] = mapped_column(ARRAY(Float), server_default="{}")
     updated_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
-    hinted_at: Mapped[dt.datetime | None]  # when a webhook of it last came: they do come
+    hinted_at: Mapped[dt.datetime | None]  # when the latest was sent of which a webhook came
+    heard_at: Mapped[dt.datetime | None]  # when a webhook last came
 
 
 async def get_durations(session: AsyncSession, endpoint: str) -> Sequence[float]:
@@ -57,16 +58,33 @@ async def add_durations(
     )
 
 
-async def note_hints(session: AsyncSession, *, job_ids: Sequence[UUID]) -> None:
-    """Webhooks came of these jobs: of their endpoints, silence now tells something.
+async def note_hints(session: AsyncSession, attempts: Sequence[tuple[UUID, UUID]]) -> None:
+    """Webhooks came of these (job id, lease): silence of what was sent before them tells something.
 
-    Noted once a second: a storm of them must not queue behind the row.
+    Of one that was sent later than any that was heard of, it tells nothing: it may be that webhooks
+    have ceased, and only those of older jobs still come. See `transitions.resolve_unknown`.
     """
     await session.execute(
         text("""
-            UPDATE endpoint_stats SET hinted_at = now()
-            WHERE endpoint IN (SELECT endpoint FROM jobs WHERE id = ANY(:ids))
-              AND (hinted_at IS NULL OR hinted_at < now() - make_interval(secs => 1))
+            WITH heard AS (
+                SELECT endpoint, max(sent_at) AS sent_at
+                FROM unnest(CAST(:jobs AS uuid[]), CAST(:leases AS uuid[])) AS hint(job_id, lease)
+                JOIN attempts USING (job_id, lease)
+                GROUP BY endpoint
+            ), news AS (
+                SELECT endpoint, heard.sent_at FROM endpoint_stats JOIN heard USING (endpoint)
+                -- A storm of copies is no news but once a second.
+                WHERE hinted_at IS NULL OR hinted_at < heard.sent_at OR heard_at IS NULL
+                   OR heard_at < now() - make_interval(secs => 1)
+                ORDER BY endpoint  -- so that two that write several at once cannot deadlock
+                FOR UPDATE OF endpoint_stats
+            )
+            UPDATE endpoint_stats SET hinted_at = greatest(hinted_at, news.sent_at),
+                heard_at = now()
+            FROM news WHERE endpoint_stats.endpoint = news.endpoint
         """),
-        {"ids": list(job_ids)},
+        {
+            "jobs": [job_id for job_id, _ in attempts],
+            "leases": [lease for _, lease in attempts],
+        },
     )

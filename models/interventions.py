@@ -17,7 +17,7 @@ from models.job import TERMINAL, JobState, Reason
 async def cancel_jobs(
     session: AsyncSession, *, job_ids: Sequence[UUID]
 ) -> dict[UUID, tuple[JobState, str]]:
-    """Cancel what is queued; mark what is further on, for the poll stage to cancel upstream.
+    """Cancel what is queued; mark what is further on, for the cancel stage to tell the upstream of.
 
     Returns id to (state now, endpoint) of the jobs that this call changed: a job that had ended,
     or does not exist, is not among them.
@@ -43,25 +43,41 @@ async def cancel_jobs(
 async def expire_jobs(session: AsyncSession) -> list[UUID]:
     """Give up the jobs whose deadline has passed; returns those that ended.
 
-    What is not sent yet ends; what is further on is marked, and made due, to be cancelled.
+    What is not sent yet ends; what is further on is marked, and made due, to be cancelled. What may
+    have begun since it was last asked for is asked for once more, before it is given up for that.
     """
+    unsure = """
+        state = 'in_queue' AND start_by <= now() AND coalesce(polled_at, submitted_at) < start_by
+    """
+    await session.execute(
+        text(f"""
+            UPDATE jobs SET next_at = now()
+            WHERE {unsure} AND finished_at IS NULL AND lease IS NULL AND next_at > now()
+        """)  # noqa: S608 -- a constant
+    )
     rows = await session.execute(
-        text("""
+        text(f"""
             WITH late AS (
                 SELECT id, CASE
+                    WHEN start_by <= now() AND state <> 'in_progress' THEN 'not_started'
                     WHEN make_interval(secs => CAST(policy ->> 'ttl' AS float) / 1000)
                         -- Of a retry the time counts from when it was asked for, a little earlier.
                         + coalesce((SELECT min(sent_at) FROM attempts WHERE retries > 0
                             AND attempts.job_id = jobs.id AND number > attempts_before), created_at)
                         <= now() THEN 'ttl_passed' ELSE 'ran_too_long' END AS reason
                 FROM jobs
-                WHERE deadline_at <= now() AND finished_at IS NULL AND cancel_requested_at IS NULL
+                WHERE (deadline_at <= now() AND finished_at IS NULL
+                    OR start_by <= now() AND finished_at IS NULL AND state <> 'in_progress'
+                       AND NOT ({unsure}))
+                  AND cancel_requested_at IS NULL
                 FOR UPDATE SKIP LOCKED
             )
             UPDATE jobs SET
                 cancel_requested_at = now(),
                 cancel_reason = late.reason,
-                state = CASE WHEN state = 'queued' THEN 'timed_out' ELSE state END,
+                state = CASE WHEN state <> 'queued' THEN state
+                    WHEN late.reason = 'not_started' AND attempt = attempts_before THEN 'rejected'
+                    ELSE 'timed_out' END,
                 reason = CASE WHEN state = 'queued' THEN late.reason ELSE jobs.reason END,
                 finished_at = CASE WHEN state = 'queued' THEN now() END,
                 next_at = CASE WHEN state = 'queued' THEN NULL
@@ -69,7 +85,7 @@ async def expire_jobs(session: AsyncSession) -> list[UUID]:
                     ELSE next_at END
             FROM late WHERE jobs.id = late.id
             RETURNING jobs.id, jobs.state
-        """)
+        """)  # noqa: S608 -- a constant
     )
     return [job_id for job_id, state in rows if state in TERMINAL]
 
@@ -87,9 +103,11 @@ async def retry_jobs(session: AsyncSession, *, job_ids: Sequence[UUID]) -> dict[
             WITH retried AS (
                 UPDATE jobs SET
                     state = 'queued', attempts_before = attempt, retries = retries + 1,
-                    next_at = now(), finished_at = NULL, reason = NULL, error = NULL,
+                    next_at = now(), finished_at = NULL, reason = NULL, error = NULL, deaths = 0,
                     upstream_id = NULL, submitted_at = NULL, polled_at = NULL, misses = 0,
                     cancel_requested_at = NULL, cancel_reason = NULL,
+                    cancel_sent_at = NULL, cancel_tries = 0,
+                    start_by = now() + make_interval(secs => start_seconds),
                     output = NULL, delay_ms = NULL, execution_ms = NULL, worker_id = NULL,
                     cost_usd = NULL, input_tokens = NULL, output_tokens = NULL, streamed = 0,
                     deadline_at = now() + make_interval(
@@ -98,7 +116,7 @@ async def retry_jobs(session: AsyncSession, *, job_ids: Sequence[UUID]) -> dict[
                   AND route <> 'openai'
                 RETURNING id, endpoint
             ), told AS (
-                UPDATE deliveries SET state = 'waiting', tries = 0, lease = NULL
+                UPDATE deliveries SET state = 'waiting', tries = 0, deaths = 0, lease = NULL
                 FROM retried WHERE deliveries.job_id = retried.id
             )
             SELECT id, endpoint FROM retried

@@ -5,11 +5,13 @@
     SUBMITTING -> UNKNOWN     the reply to `/run` was lost: it may be running, and billed
     UNKNOWN, QUEUED -> IN_QUEUE    the upstream was heard to have worked on it
     UNKNOWN -> QUEUED|FAILED  nothing was heard: the job's own policy decides
-    IN_QUEUE, IN_PROGRESS -> LOST    accepted, then gone from the upstream
+    IN_QUEUE, IN_PROGRESS -> QUEUED  accepted, then gone from the upstream: sent again
+    IN_QUEUE, IN_PROGRESS -> LOST    the same, once too often, or with its result
     QUEUED -> REJECTED        it may not run (no longer)
 
 Postgres is the truth; a Celery message only says that there may be work. Every write to
-`jobs.state` is in `models/transitions.py`, but for the undoing of a claim (`models/claims.py`).
+`jobs.state` is in `models/transitions.py`, but for the undoing of a claim (`models/claims.py`) and
+what people and deadlines do (`models/interventions.py`).
 Times are UTC.
 """
 
@@ -21,7 +23,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, Json, Usd, word_column
+from models.base import SUSPECTED, Base, Json, Usd, word_column
 
 
 class JobState(enum.StrEnum):
@@ -39,6 +41,15 @@ class JobState(enum.StrEnum):
 
 
 IN_FLIGHT = (JobState.IN_QUEUE, JobState.IN_PROGRESS)
+# Of those in flight: which are asked for, and which are to be cancelled first.
+TO_POLL = (
+    "state IN ('in_queue', 'in_progress')"
+    " AND (cancel_requested_at IS NULL OR cancel_sent_at IS NOT NULL)"
+)
+TO_CANCEL = (
+    "state IN ('in_queue', 'in_progress')"
+    " AND cancel_requested_at IS NOT NULL AND cancel_sent_at IS NULL"
+)
 TERMINAL = (
     JobState.COMPLETED,
     JobState.FAILED,
@@ -59,8 +70,10 @@ class Reason(enum.StrEnum):
     UPSTREAM_CANCELLED = "upstream_cancelled"  # cancelled, and not by us
     CANCELLED = "cancelled"  # asked for through Pressroom
     OUTCOME_UNKNOWN = "outcome_unknown"  # the reply to `/run` was lost, and nothing came after
+    KILLED_WORKERS = "killed_workers"  # those that worked on it died, time and again
     RESULT_EXPIRED = "result_expired"  # it ended longer ago than the upstream keeps results
     VANISHED = "vanished"  # the upstream no longer knows it, before any result was due to expire
+    NOT_STARTED = "not_started"  # nothing had begun to generate it when it was to have begun
     TTL_PASSED = "ttl_passed"  # it took longer than it, or any job, may live
     RAN_TOO_LONG = "ran_too_long"  # it was being generated for longer than it asked for
 
@@ -76,9 +89,8 @@ class Route(enum.StrEnum):
 class OnUnknown(enum.StrEnum):
     """What to do once nothing more can be learned of a lost reply."""
 
-    AUTO = "auto"  # resubmit if hints of other jobs came since, and none of this one; else fail
+    RESUBMIT = "resubmit"  # rather pay twice than go without; what may be paid twice is counted
     FAIL = "fail"  # never pay twice
-    RESUBMIT = "resubmit"  # rather pay twice than go without
 
 
 class Job(Base):
@@ -100,23 +112,35 @@ class Job(Base):
         ),
         CheckConstraint("(next_at IS NULL) = (finished_at IS NOT NULL)", name="due_until_ended"),
         Index(
-            "jobs_to_submit",  # claims.claim_submissions, lanes.find_due_lanes
+            "jobs_to_submit",  # claims.claim_submissions, lane.find_lanes
             "endpoint",
             "next_at",
             "id",
             postgresql_where=text("state = 'queued'"),
         ),
         Index(
-            "jobs_to_poll",  # claims.claim_polls, lanes.find_due_lanes
+            "jobs_to_poll",  # claims.claim_polls, lane.find_lanes
             "endpoint",
             "next_at",
             "id",
-            postgresql_where=text("state IN ('in_queue', 'in_progress')"),
+            postgresql_where=text(TO_POLL),
+        ),
+        Index(
+            "jobs_to_cancel",  # claims.claim_cancels, the same
+            "endpoint",
+            "next_at",
+            "id",
+            postgresql_where=text(TO_CANCEL),
         ),
         Index(
             "jobs_orphaned",  # transitions.give_up_orphans
             "next_at",
             postgresql_where=text("state = 'submitting'"),
+        ),
+        Index(
+            "jobs_suspected",  # transitions.set_aside_jobs
+            "next_at",
+            postgresql_where=text(SUSPECTED),
         ),
         Index(
             "jobs_unresolved",  # transitions.resolve_unknown
@@ -130,7 +154,7 @@ class Job(Base):
             postgresql_where=text("key_id IS NOT NULL"),
         ),
         Index(
-            "jobs_open_of_key",  # job_queries.count_jobs_of, transitions.purge_jobs
+            "jobs_open_of_key",  # job_queries.count_jobs_of, interventions.find_purgeable
             "endpoint",
             "key_id",
             postgresql_where=text("finished_at IS NULL"),
@@ -149,9 +173,16 @@ class Job(Base):
             postgresql_where=text("state = 'completed' AND fingerprint IS NOT NULL"),
         ),
         Index(
-            "jobs_with_deadline",  # transitions.expire_jobs
+            "jobs_with_deadline",  # interventions.expire_jobs
             "deadline_at",
             postgresql_where=text("deadline_at IS NOT NULL AND finished_at IS NULL"),
+        ),
+        Index(
+            "jobs_with_start",  # the same
+            "start_by",
+            postgresql_where=text(
+                "start_by IS NOT NULL AND finished_at IS NULL AND state <> 'in_progress'"
+            ),
         ),
         Index(
             "jobs_of_campaign",  # campaign.count_jobs
@@ -183,16 +214,19 @@ class Job(Base):
     attempts_before: Mapped[int] = mapped_column(server_default="0")  # the last retry asked for
     retries: Mapped[int] = mapped_column(server_default="0")  # asked for, after it had ended
     on_unknown: Mapped[OnUnknown] = mapped_column(
-        word_column(OnUnknown), server_default=OnUnknown.AUTO.value
+        word_column(OnUnknown), server_default=OnUnknown.RESUBMIT.value
     )
     upstream_id: Mapped[str | None]
     lease: Mapped[UUID | None]  # a new one for each claim: what its writes are guarded by
+    deaths: Mapped[int] = mapped_column(server_default="0")  # of workers that held it, in a row
     # When it is due for its stage; while leased, when the lease runs out.
     next_at: Mapped[dt.datetime | None] = mapped_column(server_default=func.now())
     cancel_requested_at: Mapped[dt.datetime | None]
     cancel_reason: Mapped[Reason | None] = mapped_column(
         word_column(Reason, name="cancel_reason_known")
     )  # None, once it was requested: somebody asked
+    cancel_sent_at: Mapped[dt.datetime | None]  # when the upstream answered to it
+    cancel_tries: Mapped[int] = mapped_column(server_default="0")
 
     # What came with the request beside its input.
     key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))  # None: no gateway's
@@ -200,6 +234,8 @@ class Job(Base):
     policy: Mapped[Json | None]  # as the upstream takes it
     sealed: Mapped[bytes | None]  # its s3Config, encrypted: workers/secret.py
     deadline_at: Mapped[dt.datetime | None]  # when it is given up
+    start_seconds: Mapped[float | None]  # within which it must begin to be generated
+    start_by: Mapped[dt.datetime | None]  # the same as a time
     # Of endpoint and input, if its seed makes the result the same each time.
     fingerprint: Mapped[str | None]
     cached_from: Mapped[UUID | None]  # the job whose result this is

@@ -2,6 +2,9 @@
 
 A row exists only once something was said of the lane: an operator paused it, or an answer closed
 it until a time (a 429, a refused key, an upstream out of reach). An open lane has no row to read.
+
+It is a circuit breaker, too: some calls in a row that fail close it. Once its time is over it is
+half open: a claim takes one row as a probe, and the first call to be answered opens it whole.
 """
 
 import datetime as dt
@@ -13,15 +16,19 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, word_column
+from models.base import SUSPECTED, Base, word_column
+from models.job import TO_CANCEL, TO_POLL
 
 CLOSE_SECONDS = 1.0  # the first time; twice as long each time after, without an answer between
-CLOSE_SECONDS_MOST = 60.0
+CLOSE_SECONDS_MOST = 8.0  # a probe costs one call: so soon is it noticed that all is well again
+BREAK_AFTER = 5  # calls in a row that failed
+PROBE_SECONDS = 5.0  # until the next is let through, if the one before has not been answered
 
 
 class StageName(enum.StrEnum):
     SUBMIT = "submit"
     POLL = "poll"
+    CANCEL = "cancel"
     ARCHIVE = "archive"
     NOTIFY = "notify"
     WEBHOOK = "webhook"
@@ -35,35 +42,68 @@ class Lane(Base):
     paused: Mapped[bool] = mapped_column(server_default="false")
     closed_until: Mapped[dt.datetime | None]
     closed_reason: Mapped[str | None]
-    closures: Mapped[int] = mapped_column(server_default="0")  # in a row
+    closures: Mapped[int] = mapped_column(server_default="0")  # in a row; above 0: half open
+    faults: Mapped[int] = mapped_column(server_default="0")  # calls in a row that failed
+    probing: Mapped[bool] = mapped_column(server_default="false")  # one was let through since
 
 
 # Where each stage's due rows stand, as its claim reads them: the partial indexes serve both.
 DUE_ROWS = {
     StageName.SUBMIT: "jobs WHERE state = 'queued'",
-    StageName.POLL: "jobs WHERE state IN ('in_queue', 'in_progress')",
+    StageName.POLL: f"jobs WHERE {TO_POLL}",
+    StageName.CANCEL: f"jobs WHERE {TO_CANCEL}",
     StageName.ARCHIVE: "artifacts WHERE state = 'pending'",
     StageName.NOTIFY: "deliveries WHERE kind = 'celery' AND state = 'pending'",
     StageName.WEBHOOK: "deliveries WHERE kind = 'webhook' AND state = 'pending'",
 }
 
 
+# Its holders died of a row, so that it is about to be set aside: no claim takes it.
+_SPARED = f"NOT ({SUSPECTED})"
+
+
 def due_rows(stage: StageName) -> str:
     """The beginning of a claim: due rows of an open lane, which no other claim holds.
 
-    A `WITH` item named `due`; its parameters are :endpoint and :limit. States and stage stand in
-    the text, for a generic plan cannot prove that a parameter matches a partial index.
+    `WITH` items, of which the last is named `due`; their parameters are :endpoint and :limit.
+    States and stage stand in the text, for a generic plan cannot prove that a parameter matches a
+    partial index.
+
+    A row whose worker died is claimed alone: if it kills the next one as well, it is known which
+    it was. Whoever held it last is dead if its lease was neither given back nor extended.
     """
+    lane = f"lanes.stage = '{stage}' AND lanes.endpoint = :endpoint"
+    rows = f"""{DUE_ROWS[stage]} AND endpoint = :endpoint AND next_at <= now()
+        AND {_SPARED}"""
     return f"""
-        due AS MATERIALIZED (
-            SELECT id FROM {DUE_ROWS[stage]} AND endpoint = :endpoint AND next_at <= now()
-              AND NOT EXISTS (
-                SELECT FROM lanes
-                WHERE lanes.stage = '{stage}' AND lanes.endpoint = :endpoint
-                  AND (lanes.paused OR lanes.closed_until > now()))
-            ORDER BY next_at, id
-            LIMIT :limit
-            FOR UPDATE SKIP LOCKED
+        probe AS MATERIALIZED (
+            -- Of several that come at once, one finds the lane still open.
+            UPDATE lanes SET probing = true, closed_until = now() + make_interval(
+                secs => {PROBE_SECONDS})
+            WHERE {lane} AND lanes.closures > 0 AND NOT lanes.paused
+              AND coalesce(lanes.closed_until, now()) <= now()
+              -- Not EXISTS, which would rather read the table than the index.
+              AND (SELECT true FROM {rows} ORDER BY next_at, id LIMIT 1)
+            RETURNING 1
+        ), found AS MATERIALIZED (
+            SELECT id, lease IS NOT NULL OR deaths > 0 AS suspect,
+                row_number() OVER (ORDER BY next_at, id) AS place
+            FROM (
+                SELECT id, lease, deaths, next_at
+                FROM {rows}
+                  AND NOT EXISTS (
+                    SELECT FROM lanes WHERE {lane}
+                      AND (lanes.paused OR lanes.closed_until > now()))
+                ORDER BY next_at, id
+                LIMIT (SELECT CASE WHEN EXISTS (
+                    SELECT FROM lanes WHERE {lane} AND lanes.closures > 0)
+                    THEN least(CAST(:limit AS int), (SELECT count(*) FROM probe)) ELSE :limit END)
+                FOR UPDATE SKIP LOCKED
+            ) AS locked
+        ), due AS MATERIALIZED (
+            SELECT id FROM found
+            WHERE NOT suspect AND NOT EXISTS (SELECT FROM found WHERE place = 1 AND suspect)
+               OR suspect AND place = 1
         )"""  # noqa: S608 -- built from constants of this module
 
 
@@ -90,14 +130,15 @@ async def close_lane(
             closed_until = greatest(lane.closed_until, CASE
                 WHEN CAST(:seconds AS float) IS NOT NULL
                     THEN now() + make_interval(secs => :seconds)
-                WHEN lane.closed_until > now() THEN lane.closed_until
+                WHEN lane.closed_until > now() AND NOT lane.probing THEN lane.closed_until
                 ELSE now() + make_interval(secs =>
                     least(:most, :first * power(2, least(lane.closures, 16)))
                     * (0.5 + 0.5 * random()))
             END),
             closed_reason = excluded.closed_reason,
             closures = lane.closures
-                + CASE WHEN lane.closed_until > now() THEN 0 ELSE 1 END
+                + CASE WHEN lane.closed_until > now() AND NOT lane.probing THEN 0 ELSE 1 END,
+            probing = false
         RETURNING extract(epoch FROM lane.closed_until - now())
     """)
     values = {
@@ -111,16 +152,48 @@ async def close_lane(
     return float((await session.execute(statement, values)).scalar_one())
 
 
-async def note_lane_works(session: AsyncSession, stage: StageName, endpoint: str) -> None:
-    """Forget earlier closures: the lane was answered. Writes nothing if there were none."""
-    await session.execute(
+async def note_lane_works(session: AsyncSession, stage: StageName, endpoint: str) -> bool:
+    """A call was answered: forget failures and closures; whether that opened the lane.
+
+    Writes nothing if there were none. While the lane is closed and nothing was let through since,
+    it is the answer to an earlier call, and says nothing.
+    """
+    opened = await session.scalar(
         text("""
-            UPDATE lanes SET closures = 0, closed_until = NULL, closed_reason = NULL
-            WHERE stage = :stage AND endpoint = :endpoint
-              AND closures > 0 AND coalesce(closed_until, now()) <= now()
+            WITH before AS (
+                SELECT closures FROM lanes
+                WHERE stage = :stage AND endpoint = :endpoint AND (closures > 0 OR faults > 0)
+                  AND (coalesce(closed_until, now()) <= now() OR probing)
+                FOR UPDATE
+            )
+            UPDATE lanes SET closures = 0, faults = 0, probing = false,
+                closed_until = NULL, closed_reason = NULL
+            FROM before WHERE stage = :stage AND endpoint = :endpoint
+            RETURNING before.closures > 0
         """),
         {"stage": stage, "endpoint": endpoint},
     )
+    return bool(opened)
+
+
+async def note_lane_fails(
+    session: AsyncSession, stage: StageName, endpoint: str, *, calls: int, reason: str
+) -> float | None:
+    """So many calls failed, and none was answered: seconds for which that closes the lane, or None.
+
+    It takes `BREAK_AFTER` in a row; of a lane that is half open, one.
+    """
+    broken = await session.scalar(
+        text("""
+            INSERT INTO lanes AS lane (stage, endpoint, faults) VALUES (:stage, :endpoint, :calls)
+            ON CONFLICT (stage, endpoint) DO UPDATE SET faults = lane.faults + :calls
+            RETURNING faults >= :most OR closures > 0
+        """),
+        {"stage": stage, "endpoint": endpoint, "calls": calls, "most": BREAK_AFTER},
+    )
+    if not broken:
+        return None
+    return await close_lane(session, stage, endpoint, reason=reason)
 
 
 async def set_paused(
@@ -144,7 +217,7 @@ async def seconds_until_due(session: AsyncSession, stage: StageName, endpoint: s
         SELECT CASE WHEN coalesce(lane.paused, false) THEN NULL ELSE
             greatest(0, extract(epoch FROM
                 greatest(row.next_at, lane.closed_until) - now())) END
-        FROM (SELECT next_at FROM {DUE_ROWS[stage]} AND endpoint = :endpoint
+        FROM (SELECT next_at FROM {DUE_ROWS[stage]} AND endpoint = :endpoint AND {_SPARED}
               ORDER BY next_at LIMIT 1) row
         LEFT JOIN lanes lane ON lane.stage = :stage AND lane.endpoint = :endpoint
     """)  # noqa: S608 -- DUE_ROWS is a constant of this module
@@ -181,7 +254,7 @@ async def find_lanes(session: AsyncSession) -> Sequence[LaneView]:
     due = " UNION ALL ".join(
         f"""SELECT '{stage.value}' AS stage, endpoint FROM endpoint_stats
             WHERE EXISTS (SELECT FROM {rows} AND endpoint = endpoint_stats.endpoint
-                          AND next_at <= now())"""  # noqa: S608 -- constants of this module
+                          AND next_at <= now() AND {_SPARED})"""  # noqa: S608 -- constants of this module
         for stage, rows in DUE_ROWS.items()
     )
     statement = text(f"""
@@ -290,7 +363,8 @@ async def reopen_lane(session: AsyncSession, stage: StageName, endpoint: str) ->
     """Forget that it was closed: it is tried now."""
     await session.execute(
         text("""
-            UPDATE lanes SET closures = 0, closed_until = NULL, closed_reason = NULL
+            UPDATE lanes SET closures = 0, faults = 0, probing = false,
+                closed_until = NULL, closed_reason = NULL
             WHERE stage = :stage AND endpoint = :endpoint
         """),
         {"stage": stage, "endpoint": endpoint},

@@ -11,6 +11,7 @@ A job of the backup of which the present database cannot tell whether it was sen
 gone, empty or damaged) may have been paid for already: the lanes that would send it are paused.
 """
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -380,3 +381,14 @@ def find_present(connection: Connection) -> tuple[str | None, str, str]:
         text("SELECT current_schema(), current_setting('server_version')")
     ).one()
     return find_schema_version(connection), row[0], row[1].split()[0]
+
+
+def find_newest(connection: Connection) -> dt.datetime | None:
+    """When the newest job was handed in; None: there is none."""
+    found: dt.datetime | None = connection.scalar(text("SELECT max(created_at) FROM jobs"))
+    return found
+
+
+def use_schema(connection: Connection, schema: str) -> None:
+    """Names without a schema mean those in this one, until the connection is closed."""
+    connection.execute(text(f'SET search_path TO "{schema}"'))

@@ -23,16 +23,20 @@ import orjson
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.base import count_rows
+from models.base import SUSPECT_DEATHS, SUSPECTED, count_rows
 from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason, Route
 from models.lane import StageName, due_rows
+from models.pulse import GAP_SECONDS, LISTENING
 
 S = JobState
 
 # From where a move to each state may start.
 SOURCES: dict[JobState, tuple[JobState, ...]] = {
     # The last four only when somebody asks for it: `retry_jobs`.
-    S.QUEUED: (S.SUBMITTING, S.UNKNOWN, S.FAILED, S.TIMED_OUT, S.LOST, S.REJECTED),
+    S.QUEUED: (
+        *(S.SUBMITTING, S.UNKNOWN, *IN_FLIGHT),
+        *(S.FAILED, S.TIMED_OUT, S.LOST, S.REJECTED),
+    ),
     S.SUBMITTING: (S.QUEUED,),
     # By a hint from QUEUED, too: an attempt that was thought to have failed. The upstream requeues.
     S.IN_QUEUE: (S.QUEUED, S.SUBMITTING, S.UNKNOWN, S.IN_QUEUE, S.IN_PROGRESS),
@@ -73,7 +77,10 @@ class Move:
     to: JobState
     due_in: float | None = None  # seconds; None once ended
     attempt_change: int = 0  # -1: this attempt does not count
-    misses: int | None = None  # polls in a row without an answer; None: one came
+    gone: bool = False  # the upstream no longer has what it had accepted
+    cancel_sent: bool = False
+    cancel_change: int = 0  # -1: this try to cancel does not count
+    misses: int | None = None  # 404s in a row; None: another answer came
     polled: bool = False
     reason: Reason | None = None
     error: str | None = None
@@ -94,7 +101,7 @@ class NewJob:
     id: UUID
     endpoint: str
     input: dict[str, Any]
-    on_unknown: OnUnknown = OnUnknown.AUTO
+    on_unknown: OnUnknown = OnUnknown.RESUBMIT
     estimate_usd: str | None = None  # a decimal number
     campaign_id: UUID | None = None
     position: int | None = None
@@ -103,6 +110,7 @@ class NewJob:
     policy: dict[str, Any] | None = None
     sealed: str | None = None  # base64
     live_seconds: float | None = None  # None: as long as the upstream lets it
+    start_seconds: float | None = None  # within which it must begin to be generated
     fingerprint: str | None = None
 
 
@@ -124,14 +132,15 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
                 ON CONFLICT DO NOTHING
             )
             INSERT INTO jobs (id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
-                key_id, route, policy, sealed, deadline_at, fingerprint)
+                key_id, route, policy, sealed, deadline_at, fingerprint, start_seconds, start_by)
             SELECT id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
                 key_id, route, nullif(policy, 'null'), decode(sealed, 'base64'),
-                now() + make_interval(secs => live_seconds), fingerprint
+                now() + make_interval(secs => live_seconds), fingerprint,
+                start_seconds, now() + make_interval(secs => start_seconds)
             FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS job(
                 id uuid, endpoint text, input jsonb, on_unknown text, estimate_usd numeric,
                 campaign_id uuid, position int, key_id uuid, route text, policy jsonb, sealed text,
-                live_seconds float, fingerprint text)
+                live_seconds float, fingerprint text, start_seconds float)
             ON CONFLICT (id) DO NOTHING
             RETURNING id
         """),
@@ -153,6 +162,25 @@ def snooze_submit(job_id: UUID, lease: UUID, *, error: str) -> Move:
 def retry_submit(job_id: UUID, lease: UUID, *, error: str, due_in: float) -> Move:
     """The upstream failed to take it: another attempt later."""
     return Move(job_id=job_id, lease=lease, to=S.QUEUED, error=error, due_in=due_in)
+
+
+def send_anew(job_id: UUID, lease: UUID, *, error: str, due_in: float) -> Move:
+    """The upstream took it, and no longer knows it: back in the queue."""
+    return Move(
+        job_id=job_id, lease=lease, to=S.QUEUED, error=error, due_in=due_in, gone=True, polled=True
+    )
+
+
+def note_cancel(
+    job_id: UUID, lease: UUID, *, state: JobState, due_in: float, sent: bool, error: str | None
+) -> Move:
+    """The upstream was told to stop it (`sent`: its status tells what came of it), or was not."""
+    return Move(job_id=job_id, lease=lease, to=state, due_in=due_in, cancel_sent=sent, error=error)
+
+
+def snooze_cancel(job_id: UUID, lease: UUID, *, state: JobState) -> Move:
+    """Told to wait: to be cancelled as if it had not been tried. The lane says until when."""
+    return Move(job_id=job_id, lease=lease, to=state, due_in=0.0, cancel_change=-1)
 
 
 def lose_sight(job_id: UUID, lease: UUID, *, error: str, due_in: float) -> Move:
@@ -250,6 +278,15 @@ async def claim_submissions(
     ]
 
 
+# An attempt of a job that the upstream was heard to have taken, and still has; the latest.
+HEARD_OF = """
+    SELECT upstream_id, sent_at FROM attempts
+    WHERE attempts.job_id = {job}.id AND number > {job}.attempts_before
+      AND upstream_id IS NOT NULL AND fate IS DISTINCT FROM 'gone'
+    ORDER BY sent_at DESC LIMIT 1
+"""
+
+
 async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
     """Write what came of claimed jobs, and return the ids of those that still held their lease.
 
@@ -259,6 +296,8 @@ async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
     """
     if not moves:
         return set()
+    if gone := [move for move in moves if move.gone]:
+        await _note_gone(session, gone)
     rows = [
         {
             **dataclasses.asdict(move),
@@ -269,7 +308,7 @@ async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
         for move in moves
     ]
     moved = await session.scalars(
-        text("""
+        text(f"""
             UPDATE jobs SET
                 state = CASE WHEN heard.upstream_id IS NOT NULL THEN 'in_queue'
                     WHEN move.requeued AND cancel_requested_at IS NOT NULL
@@ -279,17 +318,26 @@ async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
                 next_at = CASE WHEN heard.upstream_id IS NOT NULL THEN now()
                     WHEN move.ended OR move.requeued AND cancel_requested_at IS NOT NULL THEN NULL
                     -- Asked for while the claim ran: due at once.
-                    WHEN cancel_requested_at IS NOT NULL THEN now()
-                    ELSE now() + make_interval(secs => move.due_in) END,
+                    WHEN cancel_requested_at IS NOT NULL AND cancel_tries = 0
+                        AND move."to" IN ('in_queue', 'in_progress') THEN now()
+                    -- Whether it has begun is asked when it must have.
+                    ELSE least(now() + make_interval(secs => move.due_in),
+                        CASE WHEN move."to" = 'in_queue' AND start_by > now() THEN start_by END)
+                    END,
                 finished_at = CASE WHEN move.ended OR (move.requeued
                     AND cancel_requested_at IS NOT NULL AND heard.upstream_id IS NULL)
                     THEN now() END,
                 submitted_at = CASE WHEN move.upstream_id IS NOT NULL
                     THEN coalesce(submitted_at, now())
+                    WHEN move.gone AND move.requeued THEN heard.sent_at
                     ELSE coalesce(submitted_at, heard.sent_at) END,
                 attempt = attempt + move.attempt_change,
+                deaths = 0,
+                cancel_tries = cancel_tries + move.cancel_change,
+                cancel_sent_at = CASE WHEN move.cancel_sent THEN now() ELSE cancel_sent_at END,
                 polls = polls + CAST(move.polled AS int),
-                polled_at = CASE WHEN move.polled AND move.misses IS NULL THEN now()
+                polled_at = CASE WHEN move.gone AND move.requeued THEN NULL
+                    WHEN move.polled AND move.misses IS NULL THEN now()
                     ELSE polled_at END,
                 misses = coalesce(move.misses, 0),
                 reason = CASE WHEN move.requeued AND cancel_requested_at IS NOT NULL
@@ -297,7 +345,8 @@ async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
                     ELSE move.reason END,
                 error = CASE WHEN move."to" = 'completed' THEN NULL
                     ELSE coalesce(move.error, jobs.error) END,
-                upstream_id = coalesce(move.upstream_id, heard.upstream_id, jobs.upstream_id),
+                upstream_id = coalesce(move.upstream_id, heard.upstream_id,
+                    CASE WHEN NOT (move.gone AND move.requeued) THEN jobs.upstream_id END),
                 output = coalesce(move.output, jobs.output),
                 delay_ms = coalesce(move.delay_ms, jobs.delay_ms),
                 execution_ms = coalesce(move.execution_ms, jobs.execution_ms),
@@ -313,24 +362,40 @@ async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
                     ELSE deadline_at END
             FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS move(
                 job_id uuid, lease uuid, sources text[], "to" text, ended boolean,
-                requeued boolean, due_in float, attempt_change int, misses int, polled boolean,
+                requeued boolean, gone boolean, cancel_sent boolean, due_in float,
+                cancel_change int, attempt_change int, misses int, polled boolean,
                 reason text, error text, upstream_id text, output jsonb,
                 delay_ms int, execution_ms int, worker_id text, cost_usd numeric,
                 input_tokens int, output_tokens int)
             LEFT JOIN LATERAL (
-                SELECT attempts.upstream_id, sent_at
-                FROM attempts JOIN jobs AS job ON job.id = attempts.job_id
-                WHERE move."to" IN ('queued', 'unknown') AND attempts.job_id = move.job_id
-                  AND attempts.upstream_id IS NOT NULL AND number > job.attempts_before
-                ORDER BY sent_at DESC LIMIT 1
+                SELECT known.* FROM jobs AS job CROSS JOIN LATERAL ({HEARD_OF.format(job="job")})
+                    AS known
+                WHERE move."to" IN ('queued', 'unknown') AND job.id = move.job_id
             ) AS heard ON true
             WHERE jobs.id = move.job_id AND jobs.lease = move.lease
               AND jobs.state = ANY(move.sources)
             RETURNING jobs.id
-        """),
+        """),  # noqa: S608 -- a constant
         {"moves": orjson.dumps(rows).decode()},
     )
     return set(moved)
+
+
+async def _note_gone(session: AsyncSession, moves: Sequence[Move]) -> None:
+    """Write into the ledger that the upstream no longer knows what these jobs were sent as."""
+    await session.execute(
+        text("""
+            UPDATE attempts SET fate = 'gone',
+                risk_usd = coalesce(attempts.risk_usd, jobs.estimate_usd)
+            FROM unnest(CAST(:jobs AS uuid[]), CAST(:leases AS uuid[])) AS move(job_id, lease)
+            JOIN jobs ON jobs.id = move.job_id AND jobs.lease = move.lease
+            WHERE attempts.job_id = jobs.id AND attempts.upstream_id = jobs.upstream_id
+        """),
+        {
+            "jobs": [move.job_id for move in moves],
+            "leases": [move.lease for move in moves],
+        },
+    )
 
 
 async def follow_hints(
@@ -383,54 +448,175 @@ async def follow_hints(
     return [(job_id, endpoint) for job_id, endpoint in followed]
 
 
-async def give_up_orphans(session: AsyncSession, *, wait_seconds: float) -> int:
+async def find_orphaned_endpoints(session: AsyncSession) -> Sequence[str]:
+    """Of which endpoints there are submissions whose worker died."""
+    return list(
+        await session.scalars(
+            text(
+                "SELECT DISTINCT endpoint FROM jobs WHERE state = 'submitting' AND next_at <= now()"
+            )
+        )
+    )
+
+
+async def give_up_orphans(session: AsyncSession, *, endpoint: str, wait_seconds: float) -> int:
     """Submissions whose worker died: whether their `/run` was accepted is unknown.
 
     Their lease ran out; in `wait_seconds` more, without a hint, `resolve_unknown` decides.
     """
     result = await session.execute(
         text("""
-            UPDATE jobs SET state = 'unknown', lease = NULL,
+            UPDATE jobs SET state = 'unknown', lease = NULL, deaths = deaths + 1,
                 next_at = now() + make_interval(secs => :wait),
                 error = 'the worker died before the reply to /run was recorded'
-            WHERE state = 'submitting' AND next_at <= now()
+            WHERE state = 'submitting' AND next_at <= now() AND endpoint = :endpoint
         """),
-        {"wait": wait_seconds},
+        {"wait": wait_seconds, "endpoint": endpoint},
     )
     return count_rows(result)
 
 
-async def resolve_unknown(session: AsyncSession, *, max_attempts: int) -> Sequence[UUID]:
-    """Decide, by its own policy, each unknown job whose wait is over; returns those that ended.
+async def set_aside_jobs(session: AsyncSession) -> Sequence[UUID]:
+    """End the jobs in flight whose workers died, one after the other, while they held them."""
+    statement = text(f"""
+        UPDATE jobs SET state = 'failed', reason = 'killed_workers', lease = NULL,
+            deaths = deaths + 1, next_at = NULL, finished_at = now(),
+            error = 'the last ' || deaths + 1 || ' workers that asked for it died of it, between '
+                || 'its acceptance and ' || to_char(next_at AT TIME ZONE 'UTC', 'HH24:MI:SS')
+                || ' UTC; it may have been billed'
+        WHERE state IN ('in_queue', 'in_progress') AND {SUSPECTED} AND next_at <= now()
+        RETURNING id
+    """)  # noqa: S608 -- a constant
+    return list(await session.scalars(statement))
 
-    `auto` resubmits only what the upstream, by all signs, does not have: webhooks of the endpoint
-    did come after the attempt was sent, and none of this job within the time that jobs take.
+
+async def hasten_decisions(session: AsyncSession, attempts: Sequence[tuple[UUID, UUID]]) -> None:
+    """A definite answer to (job id, lease) came after its job was given up as unknown: use it."""
+    await session.execute(
+        text("""
+            UPDATE jobs SET next_at = now()
+            FROM (
+                SELECT id FROM jobs
+                JOIN unnest(CAST(:jobs AS uuid[]), CAST(:leases AS uuid[])) AS late(job_id, lease)
+                    ON jobs.id = late.job_id
+                WHERE jobs.state = 'unknown' AND late.lease = (
+                    SELECT lease FROM attempts WHERE attempts.job_id = jobs.id
+                    ORDER BY sent_at DESC LIMIT 1)
+                FOR UPDATE OF jobs SKIP LOCKED  -- it is just being decided on
+            ) AS undecided WHERE jobs.id = undecided.id
+        """),
+        {
+            "jobs": [job_id for job_id, _ in attempts],
+            "leases": [lease for _, lease in attempts],
+        },
+    )
+
+
+async def find_unresolved_endpoints(session: AsyncSession) -> Sequence[str]:
+    """Of which endpoints there are unknown jobs whose wait is over."""
+    return list(
+        await session.scalars(
+            text("SELECT DISTINCT endpoint FROM jobs WHERE state = 'unknown' AND next_at <= now()")
+        )
+    )
+
+
+async def resolve_unknown(
+    session: AsyncSession,
+    *,
+    endpoint: str,
+    longest_seconds: float,
+    max_sends: int,
+    max_attempts: int,
+) -> Sequence[UUID]:
+    """Decide on each unknown job of an endpoint whose wait is over; returns those that ended.
+
+    If another attempt was heard of, that is followed. If an answer came after all, it decides; else
+    the job's own policy does. What is concluded of the attempt goes into the ledger. The upstream
+    never had it if its webhook would have been heard: the gateway listened all the while, one that
+    was sent later was heard of, and webhooks still came when this one would have ended. Else it may
+    be billed.
+
+    Args:
+        longest_seconds: by when 99 of 100 jobs of the endpoint have ended.
+        max_sends: so many of which nothing is known a job may have.
+        max_attempts: so many of any kind.
     """
     rows = await session.execute(
-        text("""
-            WITH decided AS (
-                SELECT jobs.id, CASE
-                    WHEN cancel_requested_at IS NOT NULL AND cancel_reason IS NULL THEN 'cancelled'
-                    WHEN cancel_requested_at IS NOT NULL THEN 'timed_out'
-                    WHEN attempt - attempts_before >= :max_attempts OR on_unknown = 'fail'
-                        THEN 'failed'
-                    WHEN on_unknown = 'resubmit' THEN 'queued'
-                    WHEN endpoint_stats.hinted_at > (
-                        SELECT max(sent_at) FROM attempts WHERE job_id = jobs.id) THEN 'queued'
-                    ELSE 'failed' END AS state
+        text(f"""
+            WITH facts AS (
+                SELECT jobs.id, last.lease, last.error, last.answer,
+                    heard.upstream_id, heard.sent_at AS heard_sent_at,
+                    coalesce(last.answer, 'unknown') = 'unknown' AS unanswered,
+                    coalesce(hinted_at > last.sent_at
+                        AND heard_at >= last.sent_at + make_interval(secs => :longest)
+                        AND since <= last.sent_at
+                        AND pulses.at > now() - make_interval(secs => :gap), false) AS absent
                 FROM jobs LEFT JOIN endpoint_stats USING (endpoint)
-                WHERE state = 'unknown' AND next_at <= now()
+                LEFT JOIN pulses ON pulses.name = :listening
+                LEFT JOIN LATERAL (
+                    SELECT lease, answer, sent_at, error FROM attempts WHERE job_id = jobs.id
+                    ORDER BY sent_at DESC LIMIT 1
+                ) AS last ON true
+                LEFT JOIN LATERAL ({HEARD_OF.format(job="jobs")}) AS heard ON true
+                WHERE state = 'unknown' AND next_at <= now() AND endpoint = :endpoint
                 FOR UPDATE OF jobs SKIP LOCKED
+            ), decided AS (
+                SELECT facts.*, CASE
+                        WHEN facts.upstream_id IS NOT NULL THEN 'in_queue'
+                        WHEN cancel_requested_at IS NOT NULL AND cancel_reason IS NULL
+                            THEN 'cancelled'
+                        WHEN cancel_requested_at IS NOT NULL THEN 'timed_out'
+                        WHEN answer = 'refused' OR deaths >= {SUSPECT_DEATHS} THEN 'failed'
+                        WHEN route = 'openai' THEN 'failed'  -- nobody waits for it any more
+                        WHEN NOT unanswered THEN 'queued'
+                        WHEN on_unknown = 'fail' OR attempt - attempts_before >= :max_attempts
+                            OR :max_sends <= (
+                                SELECT count(*) FROM attempts AS sent
+                                WHERE sent.job_id = jobs.id AND number > attempts_before
+                                  AND sent.upstream_id IS NULL
+                                  AND coalesce(sent.answer, 'unknown') = 'unknown'
+                                  AND sent.fate IS DISTINCT FROM 'absent'
+                                  AND NOT (sent.lease = facts.lease AND absent))
+                            THEN 'failed'
+                        ELSE 'queued' END AS state,
+                    CASE WHEN cancel_requested_at IS NOT NULL AND NOT unanswered
+                            THEN coalesce(cancel_reason, 'cancelled')
+                        WHEN cancel_requested_at IS NOT NULL THEN 'outcome_unknown'
+                        WHEN answer = 'refused' THEN 'upstream_refused'
+                        WHEN deaths >= {SUSPECT_DEATHS} THEN 'killed_workers'
+                        ELSE 'outcome_unknown' END AS reason
+                FROM facts JOIN jobs USING (id)
+            ), ledger AS (
+                UPDATE attempts SET
+                    fate = CASE WHEN decided.absent THEN 'absent' ELSE 'doubtful' END,
+                    risk_usd = CASE WHEN NOT decided.absent THEN jobs.estimate_usd END
+                FROM decided JOIN jobs ON jobs.id = decided.id
+                WHERE attempts.job_id = decided.id AND attempts.lease = decided.lease
+                  AND decided.unanswered AND fate IS NULL AND attempts.upstream_id IS NULL
             )
             UPDATE jobs SET
                 state = decided.state,
-                reason = CASE WHEN decided.state <> 'queued' THEN :reason END,
-                next_at = CASE WHEN decided.state = 'queued' THEN now() END,
-                finished_at = CASE WHEN decided.state <> 'queued' THEN now() END
+                attempt = attempt - CAST(coalesce(decided.answer, 'unknown') IN ('busy', 'unsent')
+                    AND decided.state = 'queued' AS int),
+                reason = CASE WHEN decided.state NOT IN ('queued', 'in_queue')
+                    THEN decided.reason END,
+                error = coalesce(decided.error, jobs.error),
+                upstream_id = decided.upstream_id,
+                submitted_at = decided.heard_sent_at,
+                next_at = CASE WHEN decided.state IN ('queued', 'in_queue') THEN now() END,
+                finished_at = CASE WHEN decided.state NOT IN ('queued', 'in_queue') THEN now() END
             FROM decided WHERE jobs.id = decided.id
             RETURNING jobs.id, jobs.state
-        """),
-        {"max_attempts": max_attempts, "reason": Reason.OUTCOME_UNKNOWN},
+        """),  # noqa: S608 -- constants
+        {
+            "endpoint": endpoint,
+            "longest": longest_seconds,
+            "max_sends": max_sends,
+            "max_attempts": max_attempts,
+            "gap": GAP_SECONDS,
+            "listening": LISTENING,
+        },
     )
     return [job_id for job_id, state in rows if state in TERMINAL]
 

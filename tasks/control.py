@@ -26,7 +26,7 @@ async def cancel(runtime: Runtime, job_ids: Sequence[UUID]) -> dict[UUID, JobSta
     for stage in told:
         await runtime.bells.ring_each(stage, endpoints)
     await runtime.bells.ring_each(
-        StageName.POLL, {endpoint for state, endpoint in changed.values() if state in IN_FLIGHT}
+        StageName.CANCEL, {endpoint for state, endpoint in changed.values() if state in IN_FLIGHT}
     )
     return {job_id: state for job_id, (state, _) in changed.items()}
 

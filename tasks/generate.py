@@ -17,7 +17,7 @@ from models.errors import DatabaseUnavailable
 from models.job import OnUnknown
 from models.lane import StageName
 from models.transitions import enqueue_jobs
-from tasks.intake import InvalidRequest, Request, check_request
+from tasks.intake import InvalidRequest, Request, check_request, read_deadlines
 from workers.runtime import Runtime, get_process
 
 RECORD_SECONDS = 30.0
@@ -54,13 +54,17 @@ def generate(
     endpoint: str,
     input: dict[str, Any],  # noqa: A002 -- the upstream's word, and ours on the wire
     on_unknown: str | None = None,
+    start_within: float | None = None,
+    finish_within: float | None = None,
 ) -> None:
     """Enqueue a generation; the result comes when it ends.
 
     Args:
         endpoint: an id of the catalogue, or of any endpoint that the key may call.
         input: as the upstream takes it.
-        on_unknown: `auto`, `fail` or `resubmit`; see `models/job.py`.
+        on_unknown: `resubmit` or `fail`; see `models/job.py`.
+        start_within: seconds in which it must begin to be generated, or it is given up.
+        finish_within: the same, to its end; ten at least, which is the upstream's least.
     """
     try:
         request = Request(
@@ -68,6 +72,7 @@ def generate(
             input=input,
             id=UUID(self.request.id),
             on_unknown=OnUnknown(on_unknown) if on_unknown else None,
+            **read_deadlines(start_within, finish_within),
         )
     except ValueError as error:
         raise InvalidRequest(endpoint, [str(error)]) from error

@@ -28,6 +28,8 @@ from workers.secret import Secret
 
 ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # in JSON; a backslash may be text, too
+LEAST_TTL_SECONDS = 10.0  # that the upstream takes
+MOST_TTL_SECONDS = 604_800.0
 DEPTH_LIMIT = 200  # of an input: what every reader on its way can read
 
 
@@ -59,6 +61,7 @@ class Request:
     input: Mapping[str, Any]
     id: UUID | None = None  # None: a new one
     on_unknown: OnUnknown | None = None  # None: as operators set it
+    start_within: float | None = None  # seconds in which it must begin to be generated
     campaign_id: UUID | None = None
     position: int | None = None
     key_id: UUID | None = None
@@ -128,6 +131,7 @@ def check_request(
             policy=dict(request.policy) if request.policy else None,
             sealed=sealed,
             live_seconds=None if ttl is None else ttl / 1000,
+            start_seconds=request.start_within,
             fingerprint=fingerprint(listed, name, values),
         ),
         cost,
@@ -192,6 +196,28 @@ def fingerprint(listed: Endpoint | None, name: str, values: dict[str, Any]) -> s
 def hash_json(value: Any) -> str:  # noqa: ANN401 -- any JSON
     """The same for the same JSON, in whatever order its fields stand."""
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def read_deadlines(start_within: float | None, finish_within: float | None) -> dict[str, Any]:
+    """The fields of a `Request` that say so: of the whole, the upstream's own is used.
+
+    Raises:
+        ValueError: out of bounds; in seconds, as they came.
+    """
+    for name, value, least in (
+        ("start_within", start_within, 0.0),
+        ("finish_within", finish_within, LEAST_TTL_SECONDS),
+    ):
+        if value is not None and not (
+            isinstance(value, int | float) and least <= value <= MOST_TTL_SECONDS
+        ):
+            raise ValueError(
+                f"{name}: {least:g} to {MOST_TTL_SECONDS:g} seconds were wanted, {value!r} came"
+            )
+    fields: dict[str, Any] = {"start_within": start_within}
+    if finish_within is not None:
+        fields["policy"] = {"ttl": round(finish_within * 1000)}
+    return fields
 
 
 async def enqueue(runtime: Runtime, jobs: Sequence[NewJob]) -> set[UUID]:

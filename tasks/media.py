@@ -27,13 +27,13 @@ from PIL import Image, ImageOps
 UNKNOWN_TYPE = "application/octet-stream"
 MAX_THUMBNAIL_PIXELS = 64_000_000  # of the source: 256 MB once decoded
 
-_HEAD_BYTES = 4096
+HEAD_BYTES = 4096
 _STRONG_MATCH = 0.8  # puremagic's figure for eight bytes of signature; fewer are met by chance
 _WEBP_QUALITY = 80
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _JSON_START = re.compile(r"\s*[\[{\"tfn\d-]")
 
-_PICTURES = {
+PICTURES = {
     "PNG": ("image/png", ".png"),
     "JPEG": ("image/jpeg", ".jpg"),
     "WEBP": ("image/webp", ".webp"),
@@ -63,7 +63,7 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
-class _Container:
+class Container:
     """A kind of audio or video file, known by how it begins."""
 
     begins: re.Pattern[bytes]
@@ -78,22 +78,20 @@ def _begins(pattern: bytes) -> re.Pattern[bytes]:
 
 _MP3 = ("audio/mpeg", ".mp3")
 _CONTAINERS = (
-    _Container(_begins(rb"RIFF....WAVE"), "wav", None, ("audio/wav", ".wav")),
-    _Container(_begins(rb"fLaC"), "flac", None, ("audio/flac", ".flac")),
-    _Container(_begins(rb"OggS"), "ogg", ("video/ogg", ".ogv"), ("audio/ogg", ".ogg")),
-    _Container(_begins(rb"ID3"), "mp3", None, _MP3),
-    _Container(_begins(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"), "mp3", None, _MP3),  # a layer III frame
-    _Container(
-        _begins(rb"....ftypqt  "), "mov", ("video/quicktime", ".mov"), ("audio/mp4", ".m4a")
-    ),
-    _Container(_begins(rb"....ftyp"), "mp4", ("video/mp4", ".mp4"), ("audio/mp4", ".m4a")),
-    _Container(
+    Container(_begins(rb"RIFF....WAVE"), "wav", None, ("audio/wav", ".wav")),
+    Container(_begins(rb"fLaC"), "flac", None, ("audio/flac", ".flac")),
+    Container(_begins(rb"OggS"), "ogg", ("video/ogg", ".ogv"), ("audio/ogg", ".ogg")),
+    Container(_begins(rb"ID3"), "mp3", None, _MP3),
+    Container(_begins(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"), "mp3", None, _MP3),  # a layer III frame
+    Container(_begins(rb"....ftypqt  "), "mov", ("video/quicktime", ".mov"), ("audio/mp4", ".m4a")),
+    Container(_begins(rb"....ftyp"), "mp4", ("video/mp4", ".mp4"), ("audio/mp4", ".m4a")),
+    Container(
         _begins(rb"\x1aE\xdf\xa3.{0,48}webm"),
         "matroska",
         ("video/webm", ".webm"),
         ("audio/webm", ".webm"),
     ),
-    _Container(
+    Container(
         _begins(rb"\x1aE\xdf\xa3.{0,48}matroska"),
         "matroska",
         ("video/x-matroska", ".mkv"),
@@ -112,11 +110,11 @@ def probe(path: Path, *, declared: str | None) -> Media:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+        head = file.read(HEAD_BYTES)
         picture = _probe_picture(file)
         if picture is not None:
             return picture
-        container = _find_container(head)
+        container = find_container(head)
         if container is not None:
             return _probe_container(path, container)
         return _probe_other(file, head, declared=_bare_type(declared))
@@ -146,15 +144,15 @@ def make_thumbnail(path: Path, media: Media, *, longest_side: int = 320) -> byte
 def _probe_picture(file: BinaryIO) -> Media | None:
     file.seek(0)
     try:
-        with Image.open(file, formats=list(_PICTURES)) as picture:
-            return Media(*_PICTURES[picture.format or ""], *picture.size)
+        with Image.open(file, formats=list(PICTURES)) as picture:
+            return Media(*PICTURES[picture.format or ""], *picture.size)
     except Exception:  # noqa: BLE001 -- as above; a decompression bomb is one of the ends
         return None
 
 
-def _probe_container(path: Path, container: _Container) -> Media:
+def _probe_container(path: Path, container: Container) -> Media:
     try:
-        with _open_container(path, container) as opened:
+        with open_container(path, container) as opened:
             video = _first_video(opened)
             if video is None or container.with_picture is None:
                 return Media(*container.without_picture, None, None, _duration_seconds(opened))
@@ -190,21 +188,25 @@ def _reads_as(declared: str, head: bytes) -> bool:
     is_json = declared in {"application/json", "application/x-ndjson"} or declared.endswith("+json")
     if not is_json and not declared.startswith("text/"):
         return False
-    whole = len(head) < _HEAD_BYTES  # else the head may end inside a character
+    text = read_text(head)
+    return text is not None and (not is_json or _JSON_START.match(text) is not None)
+
+
+def read_text(head: bytes) -> str | None:
+    """The text that a file begins with, if it is text."""
+    whole = len(head) < HEAD_BYTES  # else the head may end inside a character
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, final=whole)
     except UnicodeDecodeError:
-        return False
-    if _CONTROL_CHARACTER.search(text):
-        return False
-    return not is_json or _JSON_START.match(text) is not None
+        return None
+    return None if _CONTROL_CHARACTER.search(text) else text
 
 
-def _find_container(head: bytes) -> _Container | None:
+def find_container(head: bytes) -> Container | None:
     return next((known for known in _CONTAINERS if known.begins.match(head)), None)
 
 
-def _open_container(path: Path, container: _Container) -> InputContainer:
+def open_container(path: Path, container: Container) -> InputContainer:
     return av.open(str(path), "r", format=container.demuxer, metadata_errors="replace")
 
 
@@ -228,7 +230,7 @@ def _duration_seconds(opened: InputContainer) -> float | None:
 
 
 def _read_picture(path: Path, longest_side: int) -> Image.Image:
-    with Image.open(path, formats=list(_PICTURES)) as opened:
+    with Image.open(path, formats=list(PICTURES)) as opened:
         opened.draft("RGB", (2 * longest_side, 2 * longest_side))  # JPEG: shrink while decoding
         upright = ImageOps.exif_transpose(opened)
         return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
@@ -236,10 +238,10 @@ def _read_picture(path: Path, longest_side: int) -> Image.Image:
 
 def _read_first_frame(path: Path) -> Image.Image:
     with path.open("rb") as file:
-        container = _find_container(file.read(_HEAD_BYTES))
+        container = find_container(file.read(HEAD_BYTES))
     if container is None:
         raise ValueError(f"{path}: the bytes are no video that is known here")
-    with _open_container(path, container) as opened:
+    with open_container(path, container) as opened:
         video = _first_video(opened)
         if video is None:
             raise ValueError(f"{path}: the file holds no video stream")

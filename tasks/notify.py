@@ -19,13 +19,12 @@ from celery.app.task import Context
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from models.artifact import list_artifacts
-from models.claims import Notice, claim_deliveries
+from models.claims import Notice
 from models.delivery import DeliveryFailure, record_deliveries
 from models.errors import PressroomError
 from models.job import JobState
-from models.job_queries import JobFilter, list_jobs
 from models.lane import StageName
+from tasks.endings import claim_endings
 from tasks.results import describe_job
 from workers.lane import Chain, Stage, work_lane
 from workers.operator_settings import DELIVER
@@ -79,7 +78,7 @@ async def claim(
     runtime: Runtime, endpoint: str, limit: int, lease: UUID, lease_seconds: float
 ) -> Sequence[Word]:
     async with runtime.database.begin() as session:
-        notices = await claim_deliveries(
+        endings = await claim_endings(
             session,
             StageName.NOTIFY,
             endpoint=endpoint,
@@ -87,23 +86,8 @@ async def claim(
             lease=lease,
             lease_seconds=lease_seconds,
         )
-        job_ids = [notice.job_id for notice in notices]
-        jobs = {
-            job.id: job for job in await list_jobs(session, JobFilter(job_ids=job_ids), limit=None)
-        }
-        artifacts = await list_artifacts(session, job_ids=job_ids)
     links = await runtime.links()
-    return [
-        Word(
-            notice,
-            describe_job(
-                jobs[notice.job_id],
-                [file for file in artifacts if file.job_id == notice.job_id],
-                links,
-            ),
-        )
-        for notice in notices
-    ]
+    return [Word(one.notice, describe_job(one.job, one.files, links)) for one in endings]
 
 
 async def act(runtime: Runtime, row: Word) -> Told:

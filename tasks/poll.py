@@ -1,11 +1,11 @@
 """Poll: ask the upstream for the jobs that are likely to be done.
 
 claim   jobs in flight that are due, as many as the quota gives
-act     GET /status; POST /cancel first, if somebody asked for that
+act     GET /status
 record  not done: asked for again when it is likely to be
         ended: the result, its cost and its files are written down in one transaction
         404: which of its meanings it has is decided from what we know
-chain   itself, archive, notify
+chain   itself, archive, notify; submit, what is to be sent again
 """
 
 import random
@@ -20,15 +20,17 @@ from celery import shared_task
 from endpoints import forecast
 from endpoints.catalogue import Operation, Result, read_result
 from endpoints.client import POLL_SECONDS
-from endpoints.outcomes import Busy, Ended, Fault, Missing, PollOutcome, Running, UpstreamState
+from endpoints.outcomes import Busy, Ended, Fault, Missing, PollOutcome, Running
 from models.artifact import NewArtifact, add_artifacts
 from models.attempt import settle_attempts
 from models.claims import Poll, claim_polls
 from models.delivery import wake_deliveries
 from models.endpoint_stats import add_durations, get_durations
-from models.job import TERMINAL, JobState, Reason, Route
-from models.lane import StageName, close_lane, note_lane_works
-from models.transitions import Move, ask_again, end, move_jobs
+from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason, Route
+from models.lane import StageName
+from models.transitions import Move, ask_again, end, move_jobs, send_anew
+from tasks import retry_policy
+from tasks.breaker import note_answers
 from workers.lane import Chain, Stage, work_lane
 from workers.runtime import Runtime
 
@@ -42,7 +44,7 @@ URL_LIFE_SECONDS = 7 * 24 * 3600.0  # a file, after its job is done
 COST_PLACES = Decimal("1E-10")  # as many as the database keeps; it refuses absurd ones
 
 # On ours.
-MISSES_ALLOWED = 6  # 404s in a row, over two minutes, that may be a slip of the upstream
+MISSES_ALLOWED = 6  # 404s in a row, over two minutes of its clock, that may be a slip
 AGAIN_SECONDS = 2.0  # after an answer that was none
 ARCHIVE_HOLD_SECONDS = 30.0  # word of a result waits so long at most for its files to be stored
 
@@ -74,21 +76,16 @@ async def claim(
 
 
 async def act(runtime: Runtime, row: Poll) -> Polled:
-    if row.cancel:
-        outcome = await runtime.upstream.cancel(row.endpoint, row.upstream_id)
-        if isinstance(outcome, Busy) or (
-            isinstance(outcome, Ended) and outcome.state is UpstreamState.CANCELLED
-        ):
-            return Polled(row, outcome)
-        # It may have ended before: what the reply to a cancel leaves out, the status has.
     return Polled(row, await runtime.upstream.poll(row.endpoint, row.upstream_id))
 
 
 async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Chain:
     chain: dict[StageName, float] = {}
+    operator = await runtime.operator_settings()  # before: it may need a connection of its own
     async with runtime.database.begin() as session:
         durations = await get_durations(session, endpoint)
-        verdicts = [_judge(runtime, done, durations) for done in ends]
+        sends = min(operator.max_attempts, retry_policy.VANISHED.sends)
+        verdicts = [_judge(runtime, done, durations, max_sends=sends) for done in ends]
         moved = await move_jobs(session, [verdict.move for verdict in verdicts])
         kept = [verdict for verdict in verdicts if verdict.move.job_id in moved]
         files = [file for verdict in kept for file in _name_files(runtime, endpoint, verdict)]
@@ -98,6 +95,9 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Cha
         ended = [verdict.move.job_id for verdict in kept if verdict.move.to in TERMINAL]
         if ended:
             await settle_attempts(session, job_ids=ended)
+        # One that goes back to the queue may have been cancelled on the way.
+        ended += [verdict.move.job_id for verdict in kept if verdict.move.to is JobState.QUEUED]
+        if ended:
             chain |= await wake_deliveries(session, ended=ended, hold_seconds=ARCHIVE_HOLD_SECONDS)
         took = [verdict.seconds for verdict in kept if verdict.seconds is not None]
         if took:
@@ -108,21 +108,19 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Cha
                 bins=forecast.BINS,
                 keep=forecast.keep_share(len(took)),
             )
-        busy = [done.outcome for done in ends if isinstance(done.outcome, Busy)]
-        if busy:
-            chain[StageName.POLL] = await close_lane(
-                session,
-                StageName.POLL,
-                endpoint,
-                reason=f"{busy[0].cause}: {busy[0].detail}",
-                seconds=max(one.retry_after_seconds or 0 for one in busy) or None,
-            )
-            log.warning("lane_closed", reason=busy[0].cause, seconds=chain[StageName.POLL])
-        else:
-            await note_lane_works(session, StageName.POLL, endpoint)
-    waits = [verdict.move.due_in for verdict in kept if verdict.move.due_in is not None]
-    if waits and not busy:
-        chain[StageName.POLL] = min(waits)
+        held = await note_answers(
+            session, StageName.POLL, endpoint, [done.outcome for done in ends]
+        )
+    if held is not None:
+        chain[StageName.POLL] = held
+    for stage, states in ((StageName.POLL, IN_FLIGHT), (StageName.SUBMIT, (JobState.QUEUED,))):
+        waits = [
+            verdict.move.due_in
+            for verdict in kept
+            if verdict.move.to in states and verdict.move.due_in is not None
+        ]
+        if waits:
+            chain.setdefault(stage, min(waits))
     for verdict in kept:
         if verdict.move.to in TERMINAL and verdict.move.to is not JobState.COMPLETED:
             log.warning(
@@ -135,7 +133,9 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Cha
     return chain
 
 
-def _judge(runtime: Runtime, done: Polled, durations: Sequence[float]) -> Verdict:
+def _judge(
+    runtime: Runtime, done: Polled, durations: Sequence[float], *, max_sends: int
+) -> Verdict:
     row, outcome = done.row, done.outcome
     if isinstance(outcome, Running):
         if row.cancel:
@@ -156,24 +156,29 @@ def _judge(runtime: Runtime, done: Polled, durations: Sequence[float]) -> Verdic
     if isinstance(outcome, Missing) and row.cancel and row.misses:
         state, reason = _stopped(row)
         return Verdict(end(row.id, row.lease, state=state, reason=reason, polled=True))
+    if isinstance(outcome, Fault) and row.age_seconds > runtime.real_seconds(TTL_SECONDS):
+        state, reason = JobState.TIMED_OUT, Reason.TTL_PASSED
+        return Verdict(end(row.id, row.lease, state=state, reason=reason, error=outcome.error))
     if isinstance(outcome, Missing) and row.misses >= MISSES_ALLOWED:
-        return Verdict(_judge_missing(runtime, row))
+        return Verdict(_judge_missing(runtime, row, max_sends=max_sends))
     return Verdict(
         ask_again(
             row.id,
             row.lease,
             state=row.state,
-            due_in=0.0 if isinstance(outcome, Busy) else _wait_again(row, outcome),
+            due_in=0.0 if isinstance(outcome, Busy) else _wait_again(runtime, row, outcome),
             misses=row.misses + isinstance(outcome, Missing),
             error=outcome.error if isinstance(outcome, Fault) else None,
         )
     )
 
 
-def _wait_again(row: Poll, outcome: PollOutcome) -> float:
+def _wait_again(runtime: Runtime, row: Poll, outcome: PollOutcome) -> float:
     """Seconds after an answer that was none: longer with each 404 in a row, with jitter."""
-    doublings = row.misses if isinstance(outcome, Missing) else 0
-    return AGAIN_SECONDS * float(2**doublings) * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter
+    jitter = random.uniform(0.5, 1.5)  # noqa: S311
+    if isinstance(outcome, Missing):
+        return runtime.real_seconds(AGAIN_SECONDS * 2.0**row.misses) * jitter
+    return AGAIN_SECONDS * jitter
 
 
 def _stopped(row: Poll) -> tuple[JobState, Reason]:
@@ -228,24 +233,22 @@ def _soft_error(output: object, result: Result) -> str | None:
     return str(error) if error else None
 
 
-def _judge_missing(runtime: Runtime, row: Poll) -> Move:
+def _judge_missing(runtime: Runtime, row: Poll, *, max_sends: int) -> Move:
     """A job that the upstream does not know: what became of it?"""
+    error = f"the upstream answered 404 {row.misses + 1} times in a row"
+    gone = False
     if row.age_seconds > runtime.real_seconds(TTL_SECONDS):
         state, reason = JobState.TIMED_OUT, Reason.TTL_PASSED
     elif row.unseen_seconds > runtime.real_seconds(
         SYNC_RETENTION_SECONDS if row.route is Route.RUNSYNC else RETENTION_SECONDS
     ):
         state, reason = JobState.LOST, Reason.RESULT_EXPIRED
+    elif row.sends < max_sends and row.on_unknown is OnUnknown.RESUBMIT:
+        wait = retry_policy.VANISHED.wait_seconds(row.sends)
+        return send_anew(row.id, row.lease, error=error, due_in=wait)
     else:
-        state, reason = JobState.LOST, Reason.VANISHED
-    return end(
-        row.id,
-        row.lease,
-        state=state,
-        reason=reason,
-        error=f"the upstream answered 404 {row.misses + 1} times in a row",
-        polled=True,
-    )
+        state, reason, gone = JobState.LOST, Reason.VANISHED, True
+    return end(row.id, row.lease, state=state, reason=reason, error=error, gone=gone, polled=True)
 
 
 def _name_files(runtime: Runtime, endpoint: str, verdict: Verdict) -> list[NewArtifact]:
@@ -265,10 +268,11 @@ def _name_files(runtime: Runtime, endpoint: str, verdict: Verdict) -> list[NewAr
 POLL = Stage(
     name=StageName.POLL,
     batch=100,
-    act_seconds=2 * POLL_SECONDS,  # a cancel, and then a status
+    act_seconds=POLL_SECONDS,
     operation=Operation.STATUS,
     flush_seconds=0.05,
     interruptible=True,
+    stalls=True,
     claim=claim,
     act=act,
     record=record,

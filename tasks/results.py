@@ -7,6 +7,7 @@ from typing import Any
 from models.artifact import Artifact
 from models.attempt import Attempt
 from models.delivery import Delivery, DeliveryState
+from models.doubt import Doubts
 from models.job import Job, JobState, Reason
 from workers.links import Links
 
@@ -23,10 +24,14 @@ REASONS: dict[Reason | None, str] = {
     Reason.CANCELLED: "the job was cancelled",
     Reason.UPSTREAM_CANCELLED: "the upstream cancelled the job",
     Reason.UPSTREAM_TIMED_OUT: "the upstream says that the job took too long",
+    Reason.NOT_STARTED: "nothing had begun to generate the job when it was to have begun",
     Reason.TTL_PASSED: "the job took longer than its time to live (policy.ttl)",
     Reason.RAN_TOO_LONG: "the job ran for longer than policy.executionTimeout",
     Reason.OUTCOME_UNKNOWN: "the reply to /run was lost, and nothing was heard of the job after",
 }
+
+# Of these, what may stand in `error` was of no weight.
+OUR_WORD = (Reason.CANCELLED, Reason.NOT_STARTED, Reason.TTL_PASSED, Reason.RAN_TOO_LONG)
 
 
 def describe_job(
@@ -60,6 +65,8 @@ def describe_job(
         "submitted_at": job.submitted_at.isoformat() if job.submitted_at else None,
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
         "next_at": job.next_at.isoformat() if job.next_at else None,
+        "start_by": job.start_by.isoformat() if job.start_by else None,
+        "deadline_at": job.deadline_at.isoformat() if job.deadline_at else None,
     }
     if not brief:
         described |= {
@@ -108,8 +115,8 @@ def say_status(state: JobState) -> str:
 def say_error(job: Job) -> str:
     """Why a job has no result: the upstream's words where it had the last, else ours."""
     ours = REASONS.get(job.reason)
-    if job.reason in {Reason.CANCELLED, Reason.TTL_PASSED, Reason.RAN_TOO_LONG} and ours:
-        return ours  # what may stand in `error` was of no weight
+    if job.reason in OUR_WORD and ours:
+        return ours
     return job.error or ours or str(job.reason)
 
 
@@ -150,6 +157,21 @@ def describe_attempt(attempt: Attempt) -> dict[str, Any]:
         "upstream_id": attempt.upstream_id,
         "error": attempt.error,
         "cost_usd": _number(attempt.cost_usd),
+        "fate": attempt.fate,
+        "risk_usd": _number(attempt.risk_usd),
+    }
+
+
+def describe_doubts(doubts: Doubts) -> dict[str, Any]:
+    """What may have been billed twice or for nothing, as JSON."""
+    return {
+        "possibly_twice": doubts.twice,
+        "possibly_twice_usd": _number(doubts.twice_usd),
+        "possibly_for_nothing": doubts.unused,
+        "possibly_for_nothing_usd": _number(doubts.unused_usd),
+        "certainly_twice": doubts.certain,
+        "certainly_twice_usd": _number(doubts.certain_usd),
+        "unpriced": doubts.unpriced,
     }
 
 

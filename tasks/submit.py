@@ -4,13 +4,12 @@ claim   queued jobs, as many as the quota gives; each `/run` is written down bef
 act     POST /run
 record  accepted: in flight, to be asked for when it is likely to be done
         busy, out of reach, key refused: back in the queue, no attempt spent, the lane closed
-        refused: failed for good       fault: another attempt, a few times
+        refused: failed for good       fault: another attempt, as tasks/retry_policy.py says
         no reply: unknown
-chain   poll
+chain   poll, cancel
 """
 
 import dataclasses
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from uuid import UUID
 
 import structlog
 from celery import shared_task
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from endpoints import forecast
 from endpoints.catalogue import Operation
@@ -28,7 +28,7 @@ from models.delivery import wake_deliveries
 from models.endpoint_stats import get_durations
 from models.interventions import has_cancel_requested
 from models.job import TERMINAL, JobState, Reason, Route
-from models.lane import StageName, close_lane, note_lane_works
+from models.lane import StageName
 from models.transitions import (
     Move,
     Submission,
@@ -36,19 +36,22 @@ from models.transitions import (
     claim_submissions,
     end,
     follow_hints,
+    hasten_decisions,
     lose_sight,
     move_jobs,
     retry_submit,
     snooze_submit,
 )
+from tasks import retry_policy
+from tasks.breaker import note_answers
 from workers.lane import Chain, Stage, work_lane
 from workers.runtime import Runtime
 from workers.secret import SealBroken
 
-RETRY_SECONDS = 2.0  # after the first fault; twice as long after each more, with jitter
 TTL_MS = (10_000, 604_800_000)  # the least and the most that the upstream takes
 UNSEALED = 0  # in place of an HTTP status: nothing was sent
-HINT_SECONDS = 10.0  # over the longest that jobs take, for a webhook to come
+HINT_SECONDS = 10.0  # over the longest that jobs take, for a webhook to come: also a second time
+HELD_SECONDS = 3600.0  # an answer is kept so long at most while Postgres is away: it is paid for
 
 ENDED_OR_QUEUED = (*TERMINAL, JobState.QUEUED)
 
@@ -117,16 +120,15 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
     chain: dict[StageName, float] = {}
     async with runtime.database.begin() as session:
         durations = await get_durations(session, endpoint)
-        typical = runtime.typical_seconds(endpoint)
         first_poll = forecast.seconds_to_next_poll(
-            durations, age_seconds=0, typical_seconds=typical
+            durations, age_seconds=0, typical_seconds=runtime.typical_seconds(endpoint)
         )
-        longest = forecast.likely_longest(durations, typical_seconds=typical)
+        wait = longest_seconds(runtime, endpoint, durations) + HINT_SECONDS
         moves = [
             _move(
                 done,
                 first_poll=first_poll,
-                hint_wait=longest + HINT_SECONDS,
+                wait_seconds=wait,
                 max_attempts=operator.max_attempts,
             )
             for done in ends
@@ -138,30 +140,10 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
         ended = {move.job_id for move in moves if move.to in ENDED_OR_QUEUED} & moved
         if ended:
             chain |= await wake_deliveries(session, ended=ended, hold_seconds=0)
-        # A lease that ran out while the reply was on its way: the reply is as good as a hint.
-        late = [
-            (move.job_id, move.lease, move.upstream_id)
-            for move in moves
-            if move.upstream_id and move.job_id not in moved
-        ]
-        if late:
-            await follow_hints(session, late)
-        busy = [done.outcome for done in ends if isinstance(done.outcome, Busy)]
-        if busy:
-            longest_busy = max(busy, key=lambda outcome: outcome.retry_after_seconds or 0)
-            reason = f"{longest_busy.cause}: {longest_busy.detail}"
-            chain[StageName.SUBMIT] = await close_lane(
-                session,
-                StageName.SUBMIT,
-                endpoint,
-                reason=reason,
-                seconds=longest_busy.retry_after_seconds,
-            )
-            log.warning(
-                "lane_closed", reason=reason, seconds=chain[StageName.SUBMIT], jobs=len(busy)
-            )
-        else:
-            await note_lane_works(session, StageName.SUBMIT, endpoint)
+        await _use_late(session, [move for move in moves if move.job_id not in moved])
+        held = await note_answers(
+            session, StageName.SUBMIT, endpoint, [done.outcome for done in ends]
+        )
     for done, move in zip(ends, moves, strict=True):
         if not isinstance(done.outcome, Accepted | Busy):
             log.warning(
@@ -175,19 +157,37 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
             log.info("lease_lost", job=str(move.job_id), attempt=done.row.attempt)
     if any(move.to is JobState.IN_QUEUE for move in moves):
         # What came by /runsync is kept for a minute: it is asked for early.
-        at_once = to_be_cancelled or any(done.row.route is Route.RUNSYNC for done in ends)
+        at_once = any(done.row.route is Route.RUNSYNC for done in ends)
         chain[StageName.POLL] = 0.0 if at_once else first_poll
+    if to_be_cancelled:
+        chain[StageName.CANCEL] = 0.0
     retries = [
         move.due_in
         for done, move in zip(ends, moves, strict=True)
         if isinstance(done.outcome, Fault) and move.due_in is not None
     ]
-    if retries and not busy:
+    if held is not None:
+        chain[StageName.SUBMIT] = held
+    elif retries:
         chain[StageName.SUBMIT] = min(retries)
     return chain
 
 
-def _move(done: Submitted, *, first_poll: float, hint_wait: float, max_attempts: int) -> Move:
+async def _use_late(session: AsyncSession, late: Sequence[Move]) -> None:
+    """Their lease ran out while the reply was on its way: it is as good as a hint, or better."""
+    if accepted := [(one.job_id, one.lease, one.upstream_id) for one in late if one.upstream_id]:
+        await follow_hints(session, accepted)
+    if known := [(one.job_id, one.lease) for one in late if one.to is not JobState.UNKNOWN]:
+        await hasten_decisions(session, known)
+
+
+def longest_seconds(runtime: Runtime, endpoint: str, durations: Sequence[float]) -> float:
+    """By when 99 of 100 jobs of the endpoint have ended."""
+    typical = runtime.typical_seconds(endpoint)
+    return forecast.likely_longest(durations, typical_seconds=typical)
+
+
+def _move(done: Submitted, *, first_poll: float, wait_seconds: float, max_attempts: int) -> Move:
     """What an outcome makes of its job."""
     job, lease, outcome = done.row.id, done.row.lease, done.outcome
     if isinstance(outcome, Accepted):
@@ -207,7 +207,7 @@ def _move(done: Submitted, *, first_poll: float, hint_wait: float, max_attempts:
         )
     if isinstance(outcome, Fault):
         attempts = done.row.attempt - done.row.attempts_before
-        if attempts >= max_attempts:
+        if attempts >= min(max_attempts, retry_policy.FAULT.sends):
             return end(
                 job,
                 lease,
@@ -215,9 +215,9 @@ def _move(done: Submitted, *, first_poll: float, hint_wait: float, max_attempts:
                 reason=Reason.UPSTREAM_FAULT,
                 error=f"{outcome.error}, on each of {attempts} attempts",
             )
-        backoff = RETRY_SECONDS * 2 ** (attempts - 1) * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter
+        backoff = retry_policy.FAULT.wait_seconds(attempts)
         return retry_submit(job, lease, error=outcome.error, due_in=backoff)
-    return lose_sight(job, lease, error=outcome.error, due_in=hint_wait)
+    return lose_sight(job, lease, error=outcome.error, due_in=wait_seconds)
 
 
 def _answer(done: Submitted) -> AttemptEnd:
@@ -259,6 +259,8 @@ SUBMIT = Stage(
     operation=Operation.RUN,
     flush_seconds=0.05,
     interruptible=False,  # a `/run` that is dropped half-way may have been taken
+    record_seconds=HELD_SECONDS,
+    stalls=True,
     claim=claim,
     act=act,
     record=record,

@@ -5,21 +5,33 @@ harm; one at a time runs, under a lock. It frees what dead workers held, decides
 gives up what is past its deadline, forgets what is old, and rings every lane that has due work.
 """
 
+from uuid import UUID
+
 import structlog
 from celery import shared_task
 
 from models.delivery import wake_deliveries
+from models.endpoint_stats import get_durations
 from models.errors import DatabaseUnavailable
 from models.event import forget_events
 from models.handle import forget_handles
 from models.interventions import expire_jobs
 from models.lane import find_lanes, try_sweep_lock
-from models.transitions import give_up_orphans, resolve_unknown
+from models.poison import set_aside_rows
+from models.transitions import (
+    find_orphaned_endpoints,
+    find_unresolved_endpoints,
+    give_up_orphans,
+    resolve_unknown,
+    set_aside_jobs,
+)
+from tasks import retry_policy
 from tasks.batch import finish_batches
+from tasks.custody import watch_custody
+from tasks.submit import HINT_SECONDS, longest_seconds
 from workers.runtime import Runtime, get_process
 from workers.sweep_watch import note_sweep
 
-UNKNOWN_SECONDS = 30.0  # a dead worker's submissions wait so long for a webhook
 SWEEP_SECONDS = 30.0  # what one takes at most
 
 log = structlog.get_logger()
@@ -31,9 +43,26 @@ async def sweep_lanes(runtime: Runtime) -> int:
     async with runtime.database.begin() as session:
         if not await try_sweep_lock(session):
             return -1
-        orphans = await give_up_orphans(session, wait_seconds=UNKNOWN_SECONDS)
-        ended = list(await resolve_unknown(session, max_attempts=operator.max_attempts))
+        orphans = 0
+        for endpoint in await find_orphaned_endpoints(session):
+            wait = longest_seconds(runtime, endpoint, await get_durations(session, endpoint))
+            orphans += await give_up_orphans(
+                session, endpoint=endpoint, wait_seconds=wait + HINT_SECONDS
+            )
+        ended: list[UUID] = []
+        for endpoint in await find_unresolved_endpoints(session):
+            longest = longest_seconds(runtime, endpoint, await get_durations(session, endpoint))
+            ended += await resolve_unknown(
+                session,
+                endpoint=endpoint,
+                longest_seconds=longest,
+                max_sends=retry_policy.UNKNOWN.sends,
+                max_attempts=operator.max_attempts,
+            )
         ended += await expire_jobs(session)
+        poisonous = await set_aside_jobs(session)
+        ended += poisonous
+        set_aside = len(poisonous) + await set_aside_rows(session)
         if ended:
             await wake_deliveries(session, ended=ended, hold_seconds=0)
         await forget_handles(session)
@@ -45,8 +74,11 @@ async def sweep_lanes(runtime: Runtime) -> int:
         if lane.due and not lane.paused and lane.closed_seconds is None:
             rung += await runtime.bells.ring(lane.stage, lane.endpoint)
     await finish_batches(runtime)
+    await watch_custody(runtime)
     if orphans or ended:
         log.warning("jobs_given_up", orphans=orphans, ended=len(ended))
+    if set_aside:
+        log.error("set_aside", rows=set_aside)
     return rung
 
 

@@ -10,7 +10,6 @@ The address was named by somebody else, so what it leads to is looked at when it
 """
 
 import asyncio
-import datetime as dt
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,12 +23,11 @@ from celery import shared_task
 from standardwebhooks.webhooks import Webhook
 
 from endpoints.guard import ForbiddenAddress
-from models.artifact import list_artifacts
-from models.claims import Notice, claim_deliveries
+from models.claims import Notice
 from models.delivery import DeliveryFailure, record_deliveries
-from models.job_queries import JobFilter, list_jobs
 from models.key import get_keys
 from models.lane import StageName
+from tasks.endings import claim_endings
 from tasks.results import describe_job_upstream
 from workers import operator_settings
 from workers.lane import Chain, Stage, work_lane
@@ -72,7 +70,7 @@ async def claim(
     runtime: Runtime, endpoint: str, limit: int, lease: UUID, lease_seconds: float
 ) -> Sequence[Message]:
     async with runtime.database.begin() as session:
-        notices = await claim_deliveries(
+        endings = await claim_endings(
             session,
             StageName.WEBHOOK,
             endpoint=endpoint,
@@ -80,21 +78,14 @@ async def claim(
             lease=lease,
             lease_seconds=lease_seconds,
         )
-        job_ids = [notice.job_id for notice in notices]
-        jobs = {
-            job.id: job for job in await list_jobs(session, JobFilter(job_ids=job_ids), limit=None)
-        }
-        artifacts = await list_artifacts(session, job_ids=job_ids)
-        keys = await get_keys(session, {job.key_id for job in jobs.values() if job.key_id})
+        keys = await get_keys(session, {one.job.key_id for one in endings if one.job.key_id})
     links = await runtime.links()
     messages = []
-    for notice in notices:
-        job = jobs[notice.job_id]
-        files = [file for file in artifacts if file.job_id == job.id]
-        key = keys.get(job.key_id) if job.key_id else None
+    for one in endings:
+        key = keys.get(one.job.key_id) if one.job.key_id else None
         secret = runtime.secret.webhook_secret(key.id, key.webhook_version) if key else None
-        body = orjson.dumps(describe_job_upstream(job, files, links))
-        messages.append(Message(notice, body, secret))
+        body = orjson.dumps(describe_job_upstream(one.job, one.files, links))
+        messages.append(Message(one.notice, body, secret))
     return messages
 
 
@@ -141,9 +132,13 @@ async def _read_beginning(response: httpx.Response) -> str:
 
 
 def sign(message: Message) -> dict[str, str]:
-    """The headers of Standard Webhooks; the id is the same each time it is sent."""
+    """The headers of Standard Webhooks; the id is the same each time it is sent.
+
+    The time is the database's: who receives it refuses what is minutes old, and this host's clock
+    may be wrong.
+    """
     message_id = f"msg_{message.notice.id.hex}"
-    now = dt.datetime.now(dt.UTC)
+    now = message.notice.now
     headers = {"webhook-id": message_id, "webhook-timestamp": str(int(now.timestamp()))}
     if message.secret is not None:
         signature = Webhook(message.secret).sign(message_id, now, message.body.decode())

@@ -10,7 +10,7 @@ from celery import Celery
 from workers.kombu_fix import repair
 from workers.settings import Settings
 
-QUEUES = ("generate", "submit", "poll", "archive", "notify", "webhook", "sweep")
+QUEUES = ("generate", "submit", "poll", "cancel", "archive", "notify", "webhook", "sweep")
 
 
 def make_app(settings: Settings) -> Celery:
@@ -18,9 +18,10 @@ def make_app(settings: Settings) -> Celery:
     repair()
     app = Celery(
         "pressroom",
-        include=["workers.health", *(f"tasks.{name}" for name in QUEUES)],
+        include=["workers.health", "workers.watch", *(f"tasks.{name}" for name in QUEUES)],
         broker=settings.broker_dsn,
         backend=settings.broker_dsn,
+        task_cls="workers.clock:ClockedTask",
     )
     app.conf.update(
         task_serializer="json",
@@ -53,6 +54,7 @@ def make_app(settings: Settings) -> Celery:
         result_expires=86_400,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # the supervisor and `doctor` watch it
+        broker_channel_error_retry=True,  # a Redis that is full refuses; the worker outlives it
         task_publish_retry=True,
         task_publish_retry_policy={
             "max_retries": 1,
@@ -60,6 +62,7 @@ def make_app(settings: Settings) -> Celery:
             "interval_step": 0.1,
             "interval_max": 0.2,
         },
+        worker_consumer="workers.consumer:PromptConsumer",
         worker_disable_prefetch=True,  # what is not started yet is another worker's to take
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -70,10 +73,9 @@ def make_app(settings: Settings) -> Celery:
             "sweep": {
                 "task": "pressroom.sweep",
                 "schedule": settings.sweep_seconds,
-                # Level-triggered: a late one is worth no more than the next.
-                "options": {"expires": settings.sweep_seconds * 2, "ignore_result": True},
+                "options": {"ignore_result": True},
             }
         },
-        beat_schedule_filename=str(settings.data_dir / "run" / "beat-schedule"),
+        beat_scheduler="workers.beat:SweepScheduler",
     )
     return app

@@ -23,18 +23,18 @@ import structlog
 from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
-from endpoints.catalogue import Operation
-from endpoints.quota import Permits
 from models.base import new_id
-from models.claims import extend_lease, find_recent_submits, hand_back
+from models.claims import extend_lease, hand_back
 from models.errors import DatabaseUnavailable
-from models.lane import StageName, seconds_until_due
-from workers.operator_settings import OWN
+from models.lane import StageName, note_lane_fails, seconds_until_due
+from workers.run_permits import RunPermits
 from workers.runtime import Runtime, get_process
 
 RECORD_SECONDS = 60.0  # how long a write is tried again while Postgres is away
 LEASE_SECONDS = 15.0  # a dead worker's rows come due again after this
 HEARTBEAT_SECONDS = 5.0  # how often a live one extends the lease of calls that take long
+RUNS_SHARE = 8  # of a process's threads that one lane may hold: an eighth
+CROWDED_SECONDS = 1.0  # until it is tried again
 MARGIN_SECONDS = 10.0  # of a run over its longest call: for the claim
 
 log = structlog.get_logger()
@@ -64,6 +64,8 @@ class Stage(Generic[Row, End]):
         operation: whose quota a call counts against.
         flush_seconds: ends that come this close together are written together.
         interruptible: its calls may be dropped half-way and made again.
+        record_seconds: how long its ends are kept while Postgres is away.
+        stalls: its calls are short: if none is answered between two beats, its lane is broken.
         claim: (runtime, endpoint, limit=, lease=, lease_seconds=) to rows.
         act: one row's call; everything that can go wrong with it is a value.
         record: writes ends, in one transaction, and says what that made due.
@@ -78,11 +80,13 @@ class Stage(Generic[Row, End]):
     claim: Callable[[Runtime, str, int, UUID, float], Awaitable[Sequence[Row]]]
     act: Callable[[Runtime, Row], Awaitable[End]]
     record: Callable[[Runtime, str, Sequence[End]], Awaitable[Chain]]
+    record_seconds: float = RECORD_SECONDS
+    stalls: bool = False
 
     @property
     def total_seconds(self) -> float:
         """What one run takes at most; nothing else limits a Celery thread."""
-        return self.act_seconds + MARGIN_SECONDS + RECORD_SECONDS
+        return self.act_seconds + MARGIN_SECONDS + self.record_seconds
 
 
 def work_lane(stage: Stage[Row, End], endpoint: str, at: int) -> None:
@@ -104,6 +108,8 @@ class LaneRun(Generic[Row, End]):
         self._stage = stage
         self._endpoint = endpoint
         self._lease = new_id()
+        self._permits = RunPermits(runtime, stage.operation, endpoint, self._lease)
+        self._waiting = 0  # calls without an answer
 
     async def answer(self, at: int) -> None:
         if await self._runtime.bells.answer(self._stage.name, self._endpoint, at):
@@ -119,14 +125,21 @@ class LaneRun(Generic[Row, End]):
 
     async def _run(self) -> int:
         async with AsyncExitStack() as held:
-            permits = await self._take_permits(held)
+            if not self._enter(held):
+                await self._ring(self._stage.name, CROWDED_SECONDS)
+                return 0
+            permits = await self._permits.take(self._stage.batch)
+            held.push_async_callback(self._permits.give_back_all)
             if permits.count == 0:
                 await self._ring(self._stage.name, permits.retry_in)
                 return 0
             rows = await self._stage.claim(
                 self._runtime, self._endpoint, permits.count, self._lease, LEASE_SECONDS
             )
-            await self._give_back(unused=permits.count - len(rows))
+            if rows:  # from here on: a Redis that hangs must not cost them their lease
+                for beat in (self._keep_rows([row.id for row in rows]), self._keep_permits()):
+                    held.push_async_callback(_stop, asyncio.create_task(beat))
+            await self._permits.give_back(unused=permits.count - len(rows))
             full = len(rows) == permits.count
             await self._chain_own(full=full)
             if not rows:
@@ -135,21 +148,44 @@ class LaneRun(Generic[Row, End]):
             if self._runtime.stopping.is_set():
                 await self._hand_back()
                 return 0
-            heart = asyncio.create_task(self._beat([row.id for row in rows]))
-            held.callback(heart.cancel)
+            self._waiting = len(rows)
+            rung: list[asyncio.Task[None]] = []
             async for ends, answered in self._act(rows):
                 chain = await self._record(ends)
-                await self._give_back(answered=answered)
-                if full:  # more waited: perhaps for the permits that are now free
-                    await self._ring(self._stage.name, 0.0)
-                for stage, seconds in chain.items():
-                    await self._ring(stage, seconds)
+                # Beside it: a Redis that hangs must not keep the next answers from being written.
+                rung.append(asyncio.create_task(self._follow_up(chain, answered, full=full)))
+            await asyncio.gather(*rung)
             return len(rows)
 
-    async def _beat(self, ids: Sequence[UUID]) -> None:
-        """Keep the lease while calls run; a beat that fails is a beat missed."""
+    def _enter(self, held: AsyncExitStack) -> bool:
+        """Whether this process has room for one more run of the lane, which may hang."""
+        runs, lane = self._runtime.lane_runs, (self._stage.name, self._endpoint)
+        if runs[lane] >= max(1, self._runtime.settings.worker_threads // RUNS_SHARE):
+            return False
+        runs[lane] += 1
+
+        def leave() -> None:
+            runs[lane] -= 1
+            if not runs[lane]:
+                del runs[lane]
+
+        held.callback(leave)
+        return True
+
+    async def _follow_up(self, chain: Chain, answered: int, *, full: bool) -> None:
+        await self._permits.give_back(answered=answered)
+        if full:  # more waited: perhaps for the permits that are now free
+            await self._ring(self._stage.name, 0.0)
+        for stage, seconds in chain.items():
+            await self._ring(stage, seconds)
+
+    async def _keep_rows(self, ids: Sequence[UUID]) -> None:
+        """A heartbeat: the rows are held while calls run; one that fails is one missed."""
+        waiting, stalls = 0, self._stage.stalls
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
+            stalled = stalls and self._waiting == waiting > 0
+            waiting, stalls = self._waiting, stalls and not stalled  # it is said once
             try:
                 async with self._runtime.database.begin() as session:
                     await extend_lease(
@@ -159,57 +195,22 @@ class LaneRun(Generic[Row, End]):
                         lease=self._lease,
                         seconds=LEASE_SECONDS,
                     )
+                    if stalled:
+                        await note_lane_fails(
+                            session,
+                            self._stage.name,
+                            self._endpoint,
+                            calls=waiting,
+                            reason=f"{waiting} calls have had no answer for some seconds",
+                        )
             except DatabaseUnavailable as error:
                 log.warning("heartbeat_missed", error=str(error))
 
-    async def _take_permits(self, held: AsyncExitStack) -> Permits:
-        """Leave for up to a batch of calls; what is left of it at the end is given back."""
-        operation = self._stage.operation
-        limit = await self._runtime.limit(self._endpoint, operation)
-
-        async def take() -> Permits:
-            return await self._runtime.quota.take(
-                operation,
-                self._endpoint,
-                lease=self._lease,
-                want=self._stage.batch,
-                limit=limit,
-                lease_seconds=self._stage.total_seconds,
-            )
-
-        permits = await take()
-        if permits.forgotten:
-            # Of polls no ledger is kept; our own work has no window to exceed.
-            sent: Sequence[float] | None = [] if operation in OWN else None
-            if operation == Operation.RUN:
-                async with self._runtime.database.begin() as session:
-                    sent = await find_recent_submits(
-                        session, endpoint=self._endpoint, seconds=limit.window_seconds
-                    )
-            await self._runtime.quota.restore(
-                operation, self._endpoint, limit=limit, answered_seconds_ago=sent
-            )
-            permits = await take()
-        if permits.count:
-            # Calls that end in no record (an error of ours) count as made.
-            held.push_async_callback(self._give_back, answered=permits.count)
-        return permits
-
-    async def _give_back(self, *, answered: int = 0, unused: int = 0) -> None:
-        if not answered and not unused:
-            return
-        try:
-            await self._runtime.quota.give_back(
-                self._stage.operation,
-                self._endpoint,
-                lease=self._lease,
-                limit=await self._runtime.limit(self._endpoint, self._stage.operation),
-                answered=answered,
-                unused=unused,
-            )
-        except (RedisError, DatabaseUnavailable) as error:
-            # They come free when their lease ends; the calls under way must not suffer for it.
-            log.warning("permits_not_given_back", error=str(error))
+    async def _keep_permits(self) -> None:
+        """The same for the permits, apart: a Redis that hangs must not cost the rows a beat."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self._permits.extend()
 
     async def _chain_own(self, *, full: bool) -> None:
         if full:
@@ -233,6 +234,8 @@ class LaneRun(Generic[Row, End]):
             asyncio.create_task(self._stage.act(self._runtime, row), name=str(row.id))  # type: ignore[arg-type]  # every act is a coroutine function
             for row in rows
         }
+        for task in pending:
+            task.add_done_callback(self._note_answer)
         try:
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -251,12 +254,29 @@ class LaneRun(Generic[Row, End]):
         if pending:
             await self._hand_back()
 
+    def _note_answer(self, _task: asyncio.Task[End]) -> None:
+        """At once: what waits to be written down is answered."""
+        self._waiting -= 1
+
     async def _record(self, ends: Sequence[End]) -> Chain:
-        """Write ends; while Postgres is away, for a while again: they are dear."""
+        """Write ends; while Postgres is away, for a while again: they are dear.
+
+        What cannot be written for another reason is a bug, and is logged: its rows are left to the
+        end of their lease, and the other calls of the run go on.
+        """
         if not ends:
             return {}
+        try:
+            return await self._try_record(ends)
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            log.exception("record_failed", rows=len(ends))
+            return {}
+
+    async def _try_record(self, ends: Sequence[End]) -> Chain:
         async for attempt in stamina.retry_context(
-            on=DatabaseUnavailable, timeout=RECORD_SECONDS, attempts=None, wait_max=2.0
+            on=DatabaseUnavailable, timeout=self._stage.record_seconds, attempts=None, wait_max=2.0
         ):
             with attempt:
                 return await self._stage.record(self._runtime, self._endpoint, ends)
@@ -270,3 +290,9 @@ class LaneRun(Generic[Row, End]):
 
     async def _ring(self, stage: StageName, seconds: float) -> None:
         await self._runtime.bells.ring(stage, self._endpoint, in_seconds=seconds)
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    """Cancel it, and wait until it has given up the connection that it may hold."""
+    task.cancel()
+    await asyncio.wait([task])

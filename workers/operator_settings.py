@@ -38,13 +38,16 @@ class OperatorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_attempts: int = Field(
-        3, ge=1, le=20, description="How often a job is sent if the upstream fails to take it."
+        10,
+        ge=1,
+        le=20,
+        description="How often a job is sent at most, whatever came of it; the README says how "
+        "often for which cause.",
     )
     on_unknown: OnUnknown = Field(
-        OnUnknown.AUTO,
-        description="When a reply to /run was lost and nothing more is heard: fail, resubmit "
-        "(and maybe pay twice), or auto: resubmit if the upstream's webhooks show that it does "
-        "not have the job. For jobs that do not say it themselves.",
+        OnUnknown.RESUBMIT,
+        description="When a reply to /run was lost and nothing more is heard: resubmit (what may "
+        "be paid twice is counted), or fail. For jobs that do not say it themselves.",
     )
     limits: dict[str, dict[Operation, LimitOverride]] = Field(
         default_factory=dict,

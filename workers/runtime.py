@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class Runtime:
     catalogue: Catalogue
     operator: OperatorSettingsReader
     stopping: threading.Event = field(default_factory=threading.Event)
+    lane_runs: Counter[tuple[str, str]] = field(default_factory=Counter)  # under way, of this loop
 
     async def operator_settings(self) -> OperatorSettings:
         return await self.operator.get()

@@ -7,7 +7,9 @@ threads of Rust, which can abort a process that is just ending.
 """
 
 import asyncio
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +18,8 @@ from obstore import Bytes
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from workers.settings import Settings
+
+_writers = ThreadPoolExecutor(8, "store")  # of their own: a store that hangs holds up nobody else
 
 
 def open_store(settings: Settings) -> ObjectStore:
@@ -37,12 +41,29 @@ def read_chunks(store: ObjectStore, key: str) -> Iterator[Bytes]:
 
 
 async def write(store: ObjectStore, key: str, content: bytes | Path) -> None:
-    """Store bytes, or the file at a path.
+    """Store bytes, or the file at a path; they outlast a power cut once this returns.
 
     Raises:
-        BaseError: the store's own reasons; nothing is stored under `key` then.
+        BaseError, OSError: the store's own reasons; nothing is stored under `key` then.
     """
-    await asyncio.to_thread(obstore.put, store, key, content)
+    await asyncio.get_running_loop().run_in_executor(_writers, _write, store, key, content)
+
+
+def _write(store: ObjectStore, key: str, content: bytes | Path) -> None:
+    obstore.put(store, key, content)
+    if isinstance(store, LocalStore) and store.prefix is not None:
+        path = Path(store.prefix) / key
+        for one in (path, path.parent):  # a folder, too: the file's name is written there
+            opened = os.open(one, os.O_RDONLY)
+            try:
+                os.fsync(opened)
+            finally:
+                os.close(opened)
+
+
+def say_error(error: Exception) -> str:
+    """The store's own words; below them stands how its library saw it."""
+    return str(error).partition("\n")[0]
 
 
 async def read(store: ObjectStore, key: str) -> bytes:

@@ -32,8 +32,8 @@ from workers.sign import FORGET_SECONDS, Sign, sign_key
 LOOK_SECONDS = 3.0
 DEAF_SECONDS = 30.0
 START_SECONDS = 30.0  # on top, before it has heard anything
-FULL_SECONDS = 600.0  # that no stage ends in a full pool: longer than any runs
-LEAVE_SECONDS = 10.0  # that running stages are given before a deaf worker ends
+FULL_SECONDS = 3900.0  # that no stage ends in a full pool: longer than any runs (workers/lane.py)
+LEAVE_SECONDS = 35.0  # that running stages are given before a deaf worker ends: a `/run` takes 30
 REDIS_SECONDS = 5.0
 DEAF_EXIT = 70  # EX_SOFTWARE
 

@@ -13,8 +13,10 @@ from endpoints.emulator.calls import Handler, error_response, json_response
 from endpoints.emulator.faults import FaultError
 from endpoints.emulator.jobs import State
 from endpoints.emulator.limits import Gate
+from endpoints.emulator.line import LINE
 from endpoints.emulator.upstream import UPSTREAM, Upstream
 
+LONGEST_CUT_SECONDS: Final = 3600.0
 PACE: Final = dict.fromkeys(["execution_seconds", "workers"]).keys()
 Control: TypeAlias = Callable[[Upstream, web.Request], Awaitable[object]]
 
@@ -29,11 +31,12 @@ def add_admin_routes(app: web.Application) -> None:
     app.router.add_delete("/admin/faults/{id}", _control(disarm_fault))
     app.router.add_post("/admin/custom", _control(add_custom))
     app.router.add_post("/admin/clock", _control(skip_time))
+    app.router.add_post("/admin/network", _control(cut_network))
     app.router.add_post("/admin/reset", _control(reset))
 
 
 async def show_ledger(upstream: Upstream, request: web.Request) -> object:
-    """What was billed; with ?entries=1, bill by bill."""
+    """What ran and was billed; with ?entries=1, bill by bill."""
     ledger = upstream.ledger
     shown: dict[str, object] = {
         "total_usd": f"{ledger.total_usd:f}",
@@ -42,7 +45,14 @@ async def show_ledger(upstream: Upstream, request: web.Request) -> object:
     }
     if request.query.get("entries") == "1":
         shown["entries"] = [
-            {"id": e.id, "endpoint": e.endpoint, "cost": f"{e.cost:f}", "at": e.at} for e in ledger
+            {
+                "id": entry.id,
+                "endpoint": entry.endpoint,
+                "cost": None if entry.cost is None else f"{entry.cost:f}",
+                "at": entry.at,
+                "prompt": entry.prompt,
+            }
+            for entry in ledger
         ]
     return shown
 
@@ -127,6 +137,18 @@ async def skip_time(upstream: Upstream, request: web.Request) -> object:
             upstream.clock.skip(seconds)
             return {"emulated_seconds": upstream.tick()}
     raise BadRequest("skip_seconds: a number is required")
+
+
+async def cut_network(_upstream: Upstream, request: web.Request) -> object:
+    """Be out of reach for some real seconds, these controls too: {cut_seconds}."""
+    line = request.app.get(LINE)
+    if line is None:
+        raise BadRequest("there is no network to cut: the emulator listens by somebody else's hand")
+    match parse_object(await request.read()):
+        case {"cut_seconds": int() | float() as seconds} if 0 < seconds <= LONGEST_CUT_SECONDS:
+            line.cut(seconds)
+            return {"cut_seconds": seconds}
+    raise BadRequest(f"cut_seconds: a number above 0 and up to {LONGEST_CUT_SECONDS:g} is required")
 
 
 async def reset(upstream: Upstream, _request: web.Request) -> object:

@@ -16,11 +16,11 @@ from endpoints.emulator.calls import json_response, route
 from endpoints.emulator.clock import Clock
 from endpoints.emulator.config import EmulatorConfig
 from endpoints.emulator.downloads import download
+from endpoints.emulator.line import LINE, Line
 from endpoints.emulator.openai import add_openai_routes
 from endpoints.emulator.upstream import UPSTREAM, Upstream
 
 STOP_SECONDS: Final = 0.5  # that open requests are given when the emulator stops
-BACKLOG: Final = 1024
 
 log = logging.getLogger(__name__)
 
@@ -63,19 +63,20 @@ def create_app(config: EmulatorConfig, *, clock: Clock | None = None) -> web.App
 @asynccontextmanager
 async def listening(config: EmulatorConfig, *, clock: Clock | None = None) -> AsyncIterator[str]:
     """Run the emulator and give its URL; port 0 takes a free one."""
+    app = create_app(config, clock=clock)
     runner = web.AppRunner(
-        create_app(config, clock=clock),
+        app,
         access_log=None,
         handler_cancellation=True,
         handle_signals=False,
         shutdown_timeout=STOP_SECONDS,
     )
+    line = app[LINE] = Line(runner, config.host, config.port)
     await runner.setup()
     try:
-        await web.TCPSite(runner, config.host, config.port, backlog=BACKLOG).start()
-        host, port, *_ = runner.addresses[0]
-        yield f"http://{host}:{port}"
+        yield await line.open()
     finally:
+        await line.close()
         await runner.cleanup()
 
 

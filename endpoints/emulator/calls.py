@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -14,12 +12,14 @@ from typing import Final, TypeAlias
 from aiohttp import web
 
 from endpoints.emulator.bodies import BadRequest
-from endpoints.emulator.faults import FaultKind
+from endpoints.emulator.faults import Fault, FaultKind
+from endpoints.emulator.line import abort
 from endpoints.emulator.replies import refusal
 from endpoints.emulator.served import Served
 from endpoints.emulator.stats import DROPPED
 from endpoints.emulator.upstream import UPSTREAM, Upstream
 
+HTML: Final = b"<!doctype html><title>Down for maintenance</title><h1>We will be right back</h1>"
 BUSY_TEXT: Final = "too many requests for this endpoint"
 
 
@@ -99,7 +99,12 @@ async def strike_before(call: Call) -> web.StreamResponse | None:
     if slow := faults.strike(FaultKind.SLOW, **where):
         await pause(call.upstream, slow.seconds)
     fault = faults.strike(
-        FaultKind.BUSY, FaultKind.ERROR, FaultKind.HANG, FaultKind.RESET_BEFORE, **where
+        FaultKind.BUSY,
+        FaultKind.ERROR,
+        FaultKind.HTML,
+        FaultKind.HANG,
+        FaultKind.RESET_BEFORE,
+        **where,
     )
     if fault is None:
         return None
@@ -111,6 +116,8 @@ async def strike_before(call: Call) -> web.StreamResponse | None:
             return response
         case FaultKind.ERROR:
             return error_response(fault.status, fault.body or "an emulated fault")
+        case FaultKind.HTML:
+            return web.Response(body=HTML, status=fault.status, content_type="text/html")
         case FaultKind.HANG:
             await call.upstream.stopping.wait()
     return drop(call.request)
@@ -122,6 +129,7 @@ async def strike_after(call: Call, response: web.StreamResponse) -> web.StreamRe
         FaultKind.RESET_AFTER,
         FaultKind.ERROR_AFTER,
         FaultKind.GARBAGE,
+        FaultKind.TRUNCATED,
         FaultKind.DRIP,
         endpoint=call.served.name,
         operation=call.operation,
@@ -144,19 +152,28 @@ async def strike_after(call: Call, response: web.StreamResponse) -> web.StreamRe
             )
             form = forms[(fault.fired - 1) % len(forms)]
             return web.Response(body=form, content_type="application/json")
-    return await drip(call, response, content)
+        case FaultKind.TRUNCATED:
+            half = content[: len(content) // 2]
+            return web.Response(body=half, content_type="application/json")
+    return await drip(call, response, content, fault)
 
 
-async def drip(call: Call, like: web.Response, content: bytes) -> web.StreamResponse:
-    """Send `content` one byte a real second, under the status and headers of `like`."""
+async def drip(call: Call, like: web.Response, content: bytes, fault: Fault) -> web.StreamResponse:
+    """Send `content` one byte a real second, under the status and headers of `like`.
+
+    Once the fault was taken away, the rest is sent at once.
+    """
     response = web.StreamResponse(status=like.status, headers={"Content-Type": like.content_type})
     response.content_length = len(content)
     await response.prepare(call.request)
-    for byte in content:
+    for sent, byte in enumerate(content, start=1):
         await response.write(bytes([byte]))
         await pause(call.upstream, 1.0)
         if call.upstream.stopping.is_set():
             return drop(call.request)
+        if not call.upstream.faults.is_armed(fault):
+            await response.write(content[sent:])
+            break
     return response
 
 
@@ -169,11 +186,7 @@ async def pause(upstream: Upstream, seconds: float) -> None:
 def drop(request: web.Request) -> web.Response:
     """Cut the connection at once, with a reset; what is returned is never sent."""
     if request.transport is not None:
-        connection = request.transport.get_extra_info("socket")
-        if connection is not None:
-            # A linger of 0 makes closing a reset, which is what a crashed peer looks like.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        request.transport.abort()
+        abort(request.transport)
     return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 

@@ -3,11 +3,11 @@
 A fault is armed by `POST /admin/faults` and strikes requests until its `count` is used up, each
 with its `probability`. It strikes at one of five moments, by its kind:
 
-    before the request is looked at   busy  error  hang  slow  reset_before
+    before the request is looked at   busy  error  html  hang  slow  reset_before
     when a job is accepted            lose_job  fail_job  odd_status  unknown_shape
-                                      webhook_storm  webhook_silent
+                                      forget_early  webhook_storm  webhook_silent
     when a status is asked            not_found
-    when the reply is sent            reset_after  error_after  garbage  drip
+    when the reply is sent            reset_after  error_after  garbage  truncated  drip
     when a file is downloaded         broken_file  file_error  (drip)
 
 Without an `operation` it strikes every one of the job API's, and downloads only if its kind is one
@@ -21,6 +21,7 @@ import itertools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from endpoints.emulator.limits import OPERATIONS
@@ -33,6 +34,7 @@ class FaultKind(enum.StrEnum):
 
     BUSY = "busy"  # 429
     ERROR = "error"  # any other HTTP error
+    HTML = "html"  # a page for people, with any status; nothing was accepted
     HANG = "hang"  # no answer, ever
     SLOW = "slow"  # an answer after some real seconds
     RESET_BEFORE = "reset_before"  # the connection drops; nothing was accepted
@@ -40,13 +42,15 @@ class FaultKind(enum.StrEnum):
     FAIL_JOB = "fail_job"  # the job ends FAILED
     ODD_STATUS = "odd_status"  # the job ends in a state of no list
     UNKNOWN_SHAPE = "unknown_shape"  # the output looks like no documented one
+    FORGET_EARLY = "forget_early"  # the result is kept for some emulated seconds only
     WEBHOOK_STORM = "webhook_storm"  # many copies of each webhook, one of them early
     WEBHOOK_SILENT = "webhook_silent"  # no webhook at all
     NOT_FOUND = "not_found"  # 404 about a job that lives
     RESET_AFTER = "reset_after"  # accepted and billed, and the connection drops
     ERROR_AFTER = "error_after"  # accepted and billed, and answered with an HTTP error
     GARBAGE = "garbage"  # 200 with a body that cannot be used
-    DRIP = "drip"  # the reply comes one byte a second
+    TRUNCATED = "truncated"  # 200 with the first half of the reply, as if that were all
+    DRIP = "drip"  # the reply comes one byte a second, until the fault is taken away
     BROKEN_FILE = "broken_file"  # a download breaks off half-way
     FILE_ERROR = "file_error"  # a download is answered with 503
 
@@ -55,7 +59,9 @@ OF_FILES: Final = {FaultKind.BROKEN_FILE, FaultKind.FILE_ERROR}
 SETTINGS: Final[Mapping[FaultKind, frozenset[str]]] = {
     FaultKind.BUSY: frozenset({"retry_after"}),
     FaultKind.ERROR: frozenset({"status", "body"}),
+    FaultKind.HTML: frozenset({"status"}),
     FaultKind.SLOW: frozenset({"seconds"}),
+    FaultKind.FORGET_EARLY: frozenset({"seconds"}),
     FaultKind.FAIL_JOB: frozenset({"body"}),
     FaultKind.ERROR_AFTER: frozenset({"status", "body"}),
     FaultKind.WEBHOOK_STORM: frozenset({"times"}),
@@ -78,8 +84,8 @@ class Fault:
         operation: the one operation that it strikes; None is as the module says.
         probability: of striking a request that it could strike.
         count: how often it strikes before it is spent; None is without end.
-        seconds: of `slow`, real seconds.
-        status: of `error` and `error_after`.
+        seconds: of `slow`, real seconds; of `forget_early`, emulated ones.
+        status: of `error`, `error_after` and `html`, which may have a 200.
         body: the text of the error.
         retry_after: of `busy`, the header's seconds; None sends no header.
         times: of `webhook_storm`, copies of each webhook.
@@ -142,6 +148,10 @@ class Faults:
         """Take one fault away; return whether there was one."""
         return self._armed.pop(fault_id, None) is not None
 
+    def is_armed(self, fault: Fault) -> bool:
+        """Whether it was not taken away."""
+        return fault.id in self._armed
+
     def clear(self) -> None:
         """Take every fault away."""
         self._armed.clear()
@@ -194,7 +204,8 @@ def _check(fault: Fault) -> None:
         raise FaultError(f"operation: {fault.operation!r} is not one of {wanted_words}")
     if not 0 <= fault.probability <= 1:
         raise FaultError(f"probability: {fault.probability} is not between 0 and 1")
-    if not LOWEST_ERROR_STATUS <= fault.status <= HIGHEST_ERROR_STATUS:
+    page = fault.kind is FaultKind.HTML and fault.status == HTTPStatus.OK
+    if not page and not LOWEST_ERROR_STATUS <= fault.status <= HIGHEST_ERROR_STATUS:
         raise FaultError(f"status: {fault.status} is not an HTTP error, 400 to 599")
     if fault.seconds < 0 or fault.times < 0 or (fault.count is not None and fault.count < 0):
         raise FaultError("seconds, times and count must be at least 0")

@@ -1,4 +1,8 @@
-"""What the emulator billed, to the last digit: what a client's own books are compared with."""
+"""What the emulator billed, to the last digit: what a client's own books are compared with.
+
+A generation that ran is in it even where no price is known: that it ran twice can then still be
+seen.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -8,12 +12,18 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One bill: a job, what it cost in USD, and when, in emulated seconds."""
+    """One bill: a job, what it cost in USD, and when, in emulated seconds.
+
+    Attributes:
+        cost: None where the catalogue knows no price.
+        prompt: the first words of what was asked for, by which a client finds its own request.
+    """
 
     id: str
     endpoint: str
-    cost: Decimal
+    cost: Decimal | None
     at: float
+    prompt: str
 
 
 class Ledger:
@@ -42,4 +52,5 @@ class Ledger:
     def bill(self, entry: Entry) -> None:
         """Write down one bill."""
         self._entries.append(entry)
-        self._totals[entry.endpoint] += entry.cost
+        if entry.cost is not None:
+            self._totals[entry.endpoint] += entry.cost

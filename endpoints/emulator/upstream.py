@@ -23,7 +23,7 @@ from endpoints.emulator.jobs import (
 from endpoints.emulator.ledger import Entry, Ledger
 from endpoints.emulator.limits import Gate
 from endpoints.emulator.media import MediaSpec
-from endpoints.emulator.outputs import produce
+from endpoints.emulator.outputs import produce, prompt_of
 from endpoints.emulator.replies import job_reply, new_job_id
 from endpoints.emulator.served import Served
 from endpoints.emulator.stats import Stats
@@ -32,6 +32,7 @@ from endpoints.emulator.webhooks import Webhooks
 
 CUSTOM_EXECUTION_SECONDS: Final = 2.0
 CUSTOM_DELAY_SECONDS: Final = 0.02
+LEDGER_PROMPT_CHARACTERS: Final = 200
 SHORTEST_TICK_SECONDS: Final = 0.005  # real; what is due in one tick is done together
 LIMITED: Final = frozenset(str(operation) for operation in Operation)
 ERROR_TEXTS: Final = (
@@ -149,7 +150,7 @@ class Upstream:
             input=body.input,
             submitted_at=self.clock.now(),
             policy=body.policy,
-            retention=RUNSYNC_RETENTION_SECONDS if sync else RUN_RETENTION_SECONDS,
+            retention=self._draw_retention(served.name, operation),
             delay=delay,
             execution=execution,
             quirk=quirk,
@@ -228,6 +229,11 @@ class Upstream:
             webhook_early=storm is not None,
         )
 
+    def _draw_retention(self, endpoint: str, operation: str) -> float:
+        if fault := self._strike(FaultKind.FORGET_EARLY, endpoint, operation):
+            return fault.seconds
+        return RUNSYNC_RETENTION_SECONDS if operation == "runsync" else RUN_RETENTION_SECONDS
+
     def _strike(self, kind: FaultKind, endpoint: str, operation: str) -> Fault | None:
         return self.faults.strike(kind, endpoint=endpoint, operation=operation)
 
@@ -247,8 +253,10 @@ class Upstream:
 
             product = produce(job, served.endpoint, publish)
             job.output = product.output if completed else None
-            if product.cost:
-                self.ledger.bill(Entry(job.id, job.endpoint, product.cost, ended_at))
+            if product.cost != 0:  # what has no price ran all the same
+                prompt = prompt_of(job.input)[:LEDGER_PROMPT_CHARACTERS]
+                entry = Entry(job.id, job.endpoint, product.cost, ended_at, prompt)
+                self.ledger.bill(entry)
         if job.webhook and (completed or self.config.webhook_on_failure):
             reply = job_reply(job, names_worker=served.names_worker)
             self.webhooks.send(job.webhook, reply, at=ended_at, copies=job.fate.webhook_copies)

@@ -7,6 +7,7 @@ jobs.py        hand in, read, wait                 job_acts.py    cancel and ret
 artifacts.py   files: list, links, download        endpoints.py   what may be run, and its price
 lanes.py       what is held up, and why            keys.py        who may call
 deliveries.py  webhooks that were sent             events.py      what happens, as it happens
+doubts.py      what may have been billed twice
 """
 
 from functools import partial
@@ -17,6 +18,7 @@ from gateway.api import (
     artifacts,
     deliveries,
     document,
+    doubts,
     endpoints,
     events,
     job_acts,
@@ -28,6 +30,9 @@ from gateway.api import (
 
 def add_api(gateway: FastAPI) -> None:
     # Acts on many jobs come first: /jobs/cancel is no job's id.
-    for part in (document, job_acts, jobs, artifacts, endpoints, lanes, deliveries, events, keys):
+    for part in (
+        *(document, job_acts, jobs, artifacts, endpoints),
+        *(lanes, deliveries, events, doubts, keys),
+    ):
         gateway.include_router(part.routes, prefix="/api/v1")
     gateway.openapi = partial(document.write_document, gateway)  # type: ignore[method-assign]  # FastAPI's way

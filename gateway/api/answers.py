@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from endpoints.catalogue import Basis, Operation
 from models.artifact import ArtifactState
-from models.attempt import Answer
+from models.attempt import Answer, Fate
 from models.delivery import DeliveryKind, DeliveryState
 from models.job import JobState, Reason
 from models.key import Scope
@@ -111,6 +111,8 @@ class JobSummary(BaseModel):
     submitted_at: dt.datetime | None
     finished_at: dt.datetime | None
     next_at: dt.datetime | None
+    start_by: dt.datetime | None
+    deadline_at: dt.datetime | None
 
 
 class JobForm(JobSummary):
@@ -159,10 +161,41 @@ class AttemptForm(BaseModel):
     upstream_id: str | None
     error: str | None
     cost_usd: float | None
+    fate: Fate | None
+    risk_usd: float | None
+
+
+class DoubtsForm(BaseModel):
+    """Attempts that may have been billed beside another of their job, or for nothing; and in money.
+
+    Certain are those of which word came after their job had been sent again.
+    """
+
+    possibly_twice: int
+    possibly_twice_usd: float
+    possibly_for_nothing: int
+    possibly_for_nothing_usd: float
+    certainly_twice: int
+    certainly_twice_usd: float
+    unpriced: int
 
 
 class Attempts(BaseModel):
     attempts: list[AttemptForm]
+    doubts: DoubtsForm
+
+
+class KeyDoubts(DoubtsForm):
+    key_id: UUID | None
+
+
+class DoubtsReply(DoubtsForm):
+    keys: list[KeyDoubts]
+
+
+class DoubtfulJobs(BaseModel):
+    jobs: list[UUID]
+    next: str | None
 
 
 class Happening(BaseModel):

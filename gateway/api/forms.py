@@ -61,6 +61,14 @@ class JobRequest(Form):
     webhook: Annotated[
         str | None, Field(max_length=2048, description="Where word of the end is POSTed.")
     ] = None
+    start_within: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=604_800,
+            description="Seconds within which it must begin to be generated; else it is given up.",
+        ),
+    ] = None
     policy: Policy | None = None
     s3Config: S3Config | None = None  # noqa: N815 -- the upstream's word
     cache: Annotated[

@@ -44,6 +44,7 @@ from gateway.state import GatewayState, get_links, get_state
 from gateway.submission import Submission, accept, check, conflict
 from gateway.upstream_api.run_body import check_idempotency_key
 from models.artifact import list_artifacts
+from models.doubt import sum_doubts
 from models.errors import DatabaseUnavailable
 from models.job import Job, JobState
 from models.job_queries import (
@@ -57,7 +58,7 @@ from models.key import Caller
 from models.lane import find_lanes
 from tasks.accept import Accepted, Incoming
 from tasks.intake import InvalidRequest
-from tasks.results import describe_attempt, describe_job, say_status
+from tasks.results import describe_attempt, describe_doubts, describe_job, say_status
 
 BULK_BODY_BYTES = 100_000_000
 BULK_STEP = 500  # jobs a transaction
@@ -240,7 +241,11 @@ async def attempts(request: Request, job_id: UUID, caller: Reading) -> Response:
     await _find(request, job_id, caller)
     async with get_state(request).runtime.database.begin() as session:
         rows = await list_attempts(session, job_id)
-    reply = {"attempts": [describe_attempt(row) for row in rows]}
+        doubts = await sum_doubts(session, job_id=job_id)
+    reply = {
+        "attempts": [describe_attempt(row) for row in rows],
+        "doubts": describe_doubts(doubts),
+    }
     return JsonResponse(reply, headers=request.state.limits)
 
 
@@ -286,6 +291,7 @@ def _submission(asked: JobRequest, key: str | None, size: int) -> Submission:
         policy=asked.policy.model_dump(exclude_none=True) if asked.policy else None,
         s3_config=asked.s3Config.model_dump() if asked.s3Config else None,
         on_unknown=asked.on_unknown,
+        start_within=asked.start_within,
         idempotency_key=key,
         cache=asked.cache,
     )

@@ -36,6 +36,7 @@ from workers.runtime import Runtime
 OPERATIONS: dict[StageName, str] = {
     StageName.SUBMIT: Operation.RUN,
     StageName.POLL: Operation.STATUS,
+    StageName.CANCEL: Operation.CANCEL,
     StageName.ARCHIVE: DOWNLOAD,
     StageName.NOTIFY: DELIVER,
     StageName.WEBHOOK: WEBHOOK,

@@ -1,15 +1,13 @@
 """`pressroom artifacts`: the files that were stored."""
 
 import asyncio
-import hashlib
 import sys
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
-from obstore.exceptions import BaseError as StoreError
-from obstore.store import ObjectStore
 from rich.markup import escape
+from rich.progress import Progress
 
 from gateway.cli.console import (
     FAILED,
@@ -25,16 +23,22 @@ from gateway.cli.console import (
     shorten,
 )
 from gateway.cli.ids import resolve_id
-from models.artifact import Artifact, ArtifactState, get_artifact, list_artifacts
+from gateway.cli.verify import (
+    STORE_ERRORS,
+    Report,
+    copy_file,
+    examine,
+    verify_store,
+)
+from models.artifact import ArtifactState, get_artifact, list_artifacts
+from models.custody import Content, count_stored, refetch_artifact, refetch_set_aside
 from models.errors import PressroomError
+from models.lane import StageName
 from tasks.results import describe_artifact
 from workers.runtime import Runtime
-from workers.store import read_chunks
+from workers.store import say_error
 
-artifacts_app = typer.Typer(help="List, fetch and verify stored files.", no_args_is_help=True)
-
-VERIFIED_AT_ONCE = 8
-STORE_ERRORS = (StoreError, FileNotFoundError, PermissionError)  # obstore's own, and Python's
+artifacts_app = typer.Typer(help="List, copy, verify and mend stored files.", no_args_is_help=True)
 
 
 class DamagedFile(PressroomError):
@@ -136,42 +140,92 @@ def get(
 @artifacts_app.command()
 def verify(
     campaign: Annotated[str | None, typer.Option(help="Only those of this campaign.")] = None,
+    refetch: Annotated[
+        bool,
+        typer.Option(
+            "--refetch",
+            help="Download what is missing or changed again, where its URL lives. Costs nothing.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Read stored files again and hold their SHA-256 against what was recorded.
 
-    Example:
+    Says what is missing, changed or unreadable, thumbnails too, and exits with 1 if anything is
+    (with --refetch: if anything could not be mended). With --refetch files that were set aside get
+    another chance as well.
+
+    Examples:
 
         pressroom artifacts verify --campaign 4d49bec0e98d
+
+        pressroom artifacts verify --refetch
     """
 
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
-            files = await list_artifacts(
-                session,
-                campaign_id=await resolve_id(session, "campaigns", campaign) if campaign else None,
-                state=ArtifactState.STORED,
+            campaign_id = await resolve_id(session, "campaigns", campaign) if campaign else None
+            total = await count_stored(session, campaign_id=campaign_id)
+            tried = (
+                await refetch_set_aside(session, campaign_id=campaign_id, why="set aside before")
+                if refetch
+                else []
             )
-        slots = asyncio.Semaphore(VERIFIED_AT_ONCE)
-
-        async def check(file: Artifact) -> str | None:
-            async with slots:
-                try:
-                    found = await asyncio.to_thread(copy_file, runtime.store, str(file.store_key))
-                except STORE_ERRORS as error:
-                    return f"{file.id}: {_say(error)}"
-            return None if found == file.sha256 else f"{file.id}: its SHA-256 is now {found}"
-
-        problems = [one for one in await asyncio.gather(*map(check, files)) if one]
+        await runtime.bells.ring_each(StageName.ARCHIVE, {file.endpoint for file in tried})
+        report = Report()
+        with Progress(console=notes, transient=True, disable=not notes.is_terminal) as progress:
+            bar = progress.add_task("reading", total=total)
+            async for page, problems in verify_store(
+                runtime, campaign_id=campaign_id, refetch=refetch
+            ):
+                report.add(page, problems)
+                progress.update(bar, completed=report.files)
+                if not as_json:
+                    for problem in problems:
+                        out.print(f"[red]{escape(str(problem))}[/red]", highlight=False)
         if as_json:
-            print_json({"files": len(files), "damaged": len(problems), "problems": problems})
+            print_json({**report.describe(), "tried_again": len(tried)})
         else:
-            for problem in problems:
-                out.print(f"[red]{escape(problem)}[/red]", highlight=False)
-            out.print(
-                f"{len(files) - len(problems):,} of {len(files):,} files are as they were stored"
-            )
-        if problems:
+            out.print(str(report))
+            if tried:
+                out.print(f"{len(tried):,} files that were set aside are tried again")
+        if report.problems > (report.mended if refetch else 0):
+            raise typer.Exit(FAILED)
+
+    run(body)
+
+
+@artifacts_app.command()
+def refetch(
+    given: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
+) -> None:
+    """Download a file again that was given up, was set aside, or is damaged in the store.
+
+    Costs nothing. A file that is as it was stored stays so.
+
+    Example:
+
+        pressroom artifacts refetch 3f9a1c
+    """
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            file = await get_artifact(session, await resolve_id(session, "artifacts", given))
+            again = await refetch_artifact(session, file.id, why=f"asked for: it was {file.state}")
+        if again is not None:
+            await runtime.bells.ring(StageName.ARCHIVE, again.endpoint)
+            notes.print(f"{file.id} is fetched again")
+            return
+        if file.sha256 is None or file.store_key is None:
+            notes.print(f"{file.id} is still to be fetched: {file.error or 'not tried yet'}")
+            return
+        content = Content(file.sha256, file.store_key, file.thumbnail_key, files=1)
+        problems = await examine(runtime, content, refetch=True)
+        if not problems:
+            notes.print(f"{file.id} is as it was stored")
+        for problem in problems:
+            notes.print(escape(str(problem)))
+        if not all(problem.mended for problem in problems):
             raise typer.Exit(FAILED)
 
     run(body)
@@ -204,20 +258,6 @@ async def _copy_checked(runtime: Runtime, key: str, sink: BinaryIO, *, sha256: s
     try:
         found = await asyncio.to_thread(copy_file, runtime.store, key, sink)
     except STORE_ERRORS as error:
-        raise NotCopied(f"the store did not give {key}: {_say(error)}") from error
+        raise NotCopied(f"the store did not give {key}: {say_error(error)}") from error
     if sha256 not in {None, found}:
         raise DamagedFile(f"{key} was {sha256} when it was stored, and is now {found}")
-
-
-def copy_file(store: ObjectStore, key: str, sink: BinaryIO | None = None) -> str:
-    """Stream a stored file into `sink`, if there is one; returns the SHA-256 of what was read."""
-    digest = hashlib.sha256()
-    for chunk in read_chunks(store, key):
-        digest.update(chunk)
-        if sink is not None:
-            sink.write(chunk)
-    return digest.hexdigest()
-
-
-def _say(error: Exception) -> str:
-    return str(error).partition("\n")[0]  # below it stands how the store's library saw it

@@ -8,6 +8,7 @@ from uuid import UUID
 import typer
 from rich.markup import escape
 
+from gateway.cli.cancelling import cancel_jobs
 from gateway.cli.console import (
     ASK_ABOVE_USD,
     FAILED,
@@ -21,7 +22,7 @@ from gateway.cli.console import (
     say_id,
     say_usd,
 )
-from gateway.cli.enqueue import BATCH, Source, enqueue_file, plan_file
+from gateway.cli.enqueue import Source, enqueue_file, plan_file
 from gateway.cli.follow import follow_campaign, show_summary, summarize
 from gateway.cli.ids import resolve_id
 from gateway.cli.inputs import BadInput, parse_sets
@@ -35,7 +36,6 @@ from models.campaign import (
     list_campaigns,
 )
 from models.job import OnUnknown
-from tasks import control
 from workers.runtime import Runtime
 
 campaign_app = typer.Typer(help="Run and follow many jobs as one.", no_args_is_help=True)
@@ -79,7 +79,7 @@ def run_(
 
     async def body(runtime: Runtime) -> None:
         if on_unknown or dry_run:
-            policy = on_unknown or OnUnknown.AUTO  # a dry run needs no database
+            policy = on_unknown or OnUnknown.RESUBMIT  # a dry run needs no database
         else:
             policy = (await runtime.operator_settings()).on_unknown
         listed = runtime.catalogue.find(endpoint)
@@ -206,8 +206,13 @@ def list_(
 def cancel(
     given: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Stay until the upstream has ended them.")
+    ] = True,
 ) -> None:
     """Cancel what of a campaign has not ended. Files of what was done are kept.
+
+    The upstream takes a hundred cancels in ten seconds; Ctrl-C leaves the rest to the workers.
 
     Example:
 
@@ -220,14 +225,13 @@ def cancel(
             jobs = await find_unended_jobs(session, campaign_id)
         if jobs:
             confirm(f"Cancel {len(jobs):,} jobs?", yes=yes)
-        cancelled = 0
-        for start in range(0, len(jobs), BATCH):
-            cancelled += len(await control.cancel(runtime, jobs[start : start + BATCH]))
         async with runtime.database.begin() as session:
             # One whose run was killed is open still, and would be waited for without end.
             await close_campaign(session, campaign_id)
         if jobs:
-            notes.print(f"cancelled {cancelled:,} jobs; those at the upstream end as it answers")
+            cancelled = len(await cancel_jobs(runtime, jobs, wait=wait))
+            later = "" if wait else "; those at the upstream end as it answers"
+            notes.print(f"cancelled {cancelled:,} jobs{later}")
         else:
             notes.print("every job of it has ended")
 

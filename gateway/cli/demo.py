@@ -129,7 +129,7 @@ async def run_demo(settings: Settings, folder: Path) -> dict[str, Any]:
                     campaign_id=campaign_id,
                     position=position,
                 ),
-                on_unknown=OnUnknown.AUTO,
+                on_unknown=OnUnknown.RESUBMIT,
             ).job
             for position, entry in enumerate(read_requests())
         ]

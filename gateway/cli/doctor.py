@@ -16,10 +16,12 @@ from rich.table import Table
 
 from endpoints.client import UpstreamClient, open_http
 from gateway.cli.console import USAGE, fail, read_settings
+from models.custody import measure_custody
 from models.database import Database
 from models.errors import DatabaseUnavailable
 from models.lane import find_lanes
 from models.migrate import find_version
+from tasks.custody import clock_of, find_problems
 from workers.health import check_database, check_http, check_queues, check_redis
 from workers.settings import Settings
 from workers.stack.lifecycle import emulator_health, gateway_health
@@ -49,7 +51,7 @@ def doctor(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say only what is wrong.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="Only this part. Repeatable.")] = None,
 ) -> None:
-    """Check every part: PostgreSQL, Redis, workers, upstream, key, store, gateway, disk, lanes.
+    """Check every part: servers, workers, upstream, key, store, gateway, disk, lanes, custody.
 
     Exits with 1 if anything is wrong. What costs money is not tried.
 
@@ -89,6 +91,10 @@ async def examine(settings: Settings, *, only: Sequence[str] | None = None) -> l
         "store": (check_store, "correct PRESSROOM_STORE_URL and the store's credentials"),
         "disk": (check_disk, "make room, or set PRESSROOM_STORE_URL to a bucket"),
         "lanes": (check_lanes, "`pressroom lanes list` shows them"),
+        "custody": (
+            check_custody,
+            "see `pressroom lanes list`, `artifacts list`; `artifacts refetch` tries a file again",
+        ),
     }
     if unknown := set(only or ()) - set(checks):
         fail(f"no such part: {', '.join(unknown)}; there are {', '.join(checks)}", code=USAGE)
@@ -186,3 +192,16 @@ async def check_lanes(settings: Settings) -> str | None:
         for lane in held
     ]
     return "; ".join(said) or None
+
+
+async def check_custody(settings: Settings) -> str | None:
+    """Whether a result or a file is near to being lost, or is."""
+    database = Database(settings.database_dsn, name="doctor")
+    try:
+        async with database.begin() as session:
+            custody = await measure_custody(session)
+    except DatabaseUnavailable as error:
+        return str(error)
+    finally:
+        await database.close()
+    return "; ".join(find_problems(custody, clock=clock_of(settings))) or None

@@ -1,6 +1,7 @@
 """`pressroom generate`: one job, from the command line."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -14,6 +15,7 @@ from gateway.cli.artifacts import save_file
 from gateway.cli.console import (
     ASK_ABOVE_USD,
     FAILED,
+    USAGE,
     confirm,
     fail,
     note_unlisted,
@@ -32,7 +34,7 @@ from models.artifact import Artifact, ArtifactState, list_artifacts
 from models.job import TERMINAL, Job, JobState, OnUnknown
 from models.job_queries import get_job
 from models.lane import find_lanes
-from tasks.intake import Request, check_request, enqueue
+from tasks.intake import Checked, Request, check_request, enqueue, read_deadlines
 from tasks.results import describe_job
 from workers.runtime import Runtime
 
@@ -51,6 +53,12 @@ def generate(
     on_unknown: Annotated[
         OnUnknown | None, typer.Option(help="If the reply to /run is lost for good.")
     ] = None,
+    start_within: Annotated[
+        float | None, typer.Option(help="Give it up if it has not begun after so many seconds.")
+    ] = None,
+    finish_within: Annotated[
+        float | None, typer.Option(help="Give it up if it has not ended after so many seconds.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
     save: Annotated[Path | None, typer.Option(help="With --wait: copy the files here.")] = None,
@@ -68,20 +76,18 @@ def generate(
 
         pressroom generate p-video -p "waves" --set duration=3 --set draft=true --wait --save out
 
-        pressroom generate my-own-endpoint --input request.json --no-wait
+        pressroom generate my-own-endpoint --input request.json --no-wait --start-within 60
     """
 
     async def body(runtime: Runtime) -> None:
         listed = runtime.catalogue.find(endpoint)
         values = merge_input(listed, source=source, prompt=prompt, sets=sets or [])
         if on_unknown or dry_run:
-            policy = on_unknown or OnUnknown.AUTO  # a dry run needs no database
+            policy = on_unknown or OnUnknown.RESUBMIT  # a dry run needs no database
         else:
             policy = (await runtime.operator_settings()).on_unknown
-        checked = check_request(
-            runtime.catalogue,
-            Request(endpoint=endpoint, input=values),
-            on_unknown=policy,
+        checked = _check(
+            runtime, Request(endpoint=endpoint, input=values), start_within, finish_within, policy
         )
         if listed is None:
             note_unlisted(runtime.catalogue, endpoint)
@@ -107,6 +113,21 @@ def generate(
             raise typer.Exit(FAILED)
 
     run(body)
+
+
+def _check(
+    runtime: Runtime,
+    request: Request,
+    start_within: float | None,
+    finish_within: float | None,
+    policy: OnUnknown,
+) -> Checked:
+    try:
+        deadlines = read_deadlines(start_within, finish_within)
+    except ValueError as error:
+        fail(error, code=USAGE)
+    whole = dataclasses.replace(request, **deadlines)
+    return check_request(runtime.catalogue, whole, on_unknown=policy)
 
 
 async def wait_for_end(

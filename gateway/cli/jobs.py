@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
+from gateway.cli.cancelling import cancel_jobs
 from gateway.cli.console import (
     FAILED,
     confirm,
@@ -25,11 +27,14 @@ from gateway.cli.ids import resolve_id
 from gateway.explain import explain
 from models.artifact import list_artifacts
 from models.delivery import list_deliveries
+from models.doubt import list_doubtful_jobs, sum_doubts, sum_doubts_by_key
 from models.job import TERMINAL, Job, JobState
 from models.job_queries import JobFilter, get_job, list_attempts, list_jobs
+from models.key import list_keys
 from models.lane import find_lanes
 from tasks import control
-from tasks.results import describe_attempt, describe_delivery, describe_job
+from tasks.results import describe_attempt, describe_delivery, describe_doubts, describe_job
+from tasks.retry_policy import find_advice
 from workers.runtime import Runtime
 
 jobs_app = typer.Typer(help="List, show, cancel and retry jobs.", no_args_is_help=True)
@@ -131,29 +136,15 @@ def show(
                 }
             )
             return
-        facts = make_table("", "")
-        facts.show_header = False
-        facts.add_row("[dim]job[/dim]", str(job.id))
-        facts.add_row("[dim]state[/dim]", _paint(job))
-        facts.add_row("[dim]why[/dim]", escape(explain(job, lanes)))
-        facts.add_row("[dim]endpoint[/dim]", job.endpoint)
-        facts.add_row("[dim]upstream id[/dim]", job.upstream_id or "-")
-        facts.add_row("[dim]prompt[/dim]", escape(shorten(say_prompt(job.input), 200)))
-        cost = f"{say_usd(job.cost_usd)} (estimated {say_usd(job.estimate_usd)})"
-        facts.add_row("[dim]cost[/dim]", cost)
-        facts.add_row("[dim]polls[/dim]", str(job.polls))
-        if job.execution_ms is not None:
-            queued = say_seconds((job.delay_ms or 0) / 1000)
-            ran = f"{say_seconds(job.execution_ms / 1000)}, after {queued} in the queue"
-            facts.add_row("[dim]ran[/dim]", f"{ran} (upstream's clock)")
-        out.print(facts, highlight=False)
+        out.print(_tell(job, explain(job, lanes)), highlight=False)
         if attempts:
-            table = make_table("attempt", "sent", "answer", ">http", ">cost", "said")
+            table = make_table("attempt", "sent", "answer", "fate", ">http", ">cost", "said")
             for attempt in attempts:
                 table.add_row(
                     str(attempt.number),
                     f"{attempt.sent_at:%H:%M:%S}",
                     attempt.answer or "-",
+                    attempt.fate or "-",
                     str(attempt.http_status or "-"),
                     say_usd(attempt.cost_usd),
                     escape(shorten(attempt.error or "", 80)),
@@ -194,6 +185,62 @@ def show(
 
 
 @jobs_app.command()
+def doubts(
+    limit: Annotated[int, typer.Option(min=1, help="So many jobs at most.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show what may have been billed twice, or for nothing: replies that were lost for good.
+
+    Webhooks of the upstream (PRESSROOM_PUBLIC_URL) keep it at nothing; so does `on_unknown fail`,
+    at the price of jobs that end without a result.
+
+    Examples:
+
+        pressroom jobs doubts
+
+        pressroom jobs doubts --json | jq .possibly_twice_usd
+    """
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            total = await sum_doubts(session)
+            each = await sum_doubts_by_key(session)
+            names = {key.id: key.name for key in await list_keys(session)}
+            jobs = await list_doubtful_jobs(session, owner=None, limit=limit)
+        if as_json:
+            keys = [
+                {"key_id": str(one.key_id) if one.key_id else None, **describe_doubts(one)}
+                for one in each
+            ]
+            found = {"keys": keys, "jobs": [str(one) for one in jobs]}
+            print_json({**describe_doubts(total), **found})
+            return
+        if not jobs:
+            notes.print("no attempt is in doubt")
+            return
+        table = make_table(
+            *("of", ">maybe twice", ">USD", ">maybe for nothing", ">USD", ">surely twice", ">USD")
+        )
+        for one in (*each, total):
+            name = names.get(one.key_id, "no key") if one.key_id else "no key"
+            table.add_row(
+                "[bold]all[/bold]" if one is total else escape(name),
+                f"{one.twice:,}",
+                say_usd(one.twice_usd),
+                f"{one.unused:,}",
+                say_usd(one.unused_usd),
+                f"{one.certain:,}",
+                say_usd(one.certain_usd),
+            )
+        out.print(table, highlight=False)
+        if total.unpriced:
+            notes.print(f"of {total.unpriced:,} no price is known")
+        out.print("\njobs  " + "  ".join(say_id(one) for one in jobs), highlight=False)
+
+    run(body)
+
+
+@jobs_app.command()
 def retry(
     given: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or the ends of them.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
@@ -227,9 +274,14 @@ def retry(
 def cancel(
     given: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or the ends of them.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Stay until the upstream has ended them.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Cancel jobs: queued ones at once, running ones at the upstream, which may still bill them.
+
+    The upstream takes a hundred cancels in ten seconds; more wait their turn.
 
     Exits with 1 if one of them had ended before.
 
@@ -246,7 +298,7 @@ def cancel(
             f"Cancel {len(ids):,} job{'' if len(ids) == 1 else 's'}?",
             yes=yes or not sys.stdin.isatty(),
         )
-        changed = await control.cancel(runtime, ids)
+        changed = await cancel_jobs(runtime, ids, wait=wait)
         said = {
             str(one): "had ended"
             if one not in changed
@@ -274,6 +326,27 @@ def say_prompt(values: dict[str, Any]) -> str:
     if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
         return str(messages[-1].get("content", ""))
     return ""
+
+
+def _tell(job: Job, why: str) -> Table:
+    facts = make_table("", "")
+    facts.show_header = False
+    facts.add_row("[dim]job[/dim]", str(job.id))
+    facts.add_row("[dim]state[/dim]", _paint(job))
+    facts.add_row("[dim]why[/dim]", escape(why))
+    if advice := find_advice(job.reason):
+        facts.add_row("[dim]to do[/dim]", escape(advice))
+    facts.add_row("[dim]endpoint[/dim]", job.endpoint)
+    facts.add_row("[dim]upstream id[/dim]", job.upstream_id or "-")
+    facts.add_row("[dim]prompt[/dim]", escape(shorten(say_prompt(job.input), 200)))
+    cost = f"{say_usd(job.cost_usd)} (estimated {say_usd(job.estimate_usd)})"
+    facts.add_row("[dim]cost[/dim]", cost)
+    facts.add_row("[dim]polls[/dim]", str(job.polls))
+    if job.execution_ms is not None:
+        queued = say_seconds((job.delay_ms or 0) / 1000)
+        ran = f"{say_seconds(job.execution_ms / 1000)}, after {queued} in the queue"
+        facts.add_row("[dim]ran[/dim]", f"{ran} (upstream's clock)")
+    return facts
 
 
 def _paint(job: Job) -> str:

@@ -62,7 +62,7 @@ def set_(name: str, value: Annotated[str, typer.Argument(help="JSON if it parses
 
     Examples:
 
-        pressroom settings set on_unknown resubmit
+        pressroom settings set on_unknown fail
 
         pressroom settings set limits '{"my-endpoint": {"run": {"concurrent": 20}}}'
     """

@@ -1,6 +1,7 @@
 """`pressroom up`, `down`, `status`, and `run`: the stack of this machine, and its processes."""
 
 import asyncio
+import dataclasses
 import json
 import signal
 import threading
@@ -9,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gateway.cli.console import fail, make_table, notes, read_settings
+from gateway.cli.console import fail, make_table, notes, read_settings, say_seconds
+from models.custody import Custody, measure_custody
 from models.database import Database
 from models.errors import DatabaseUnavailable
 from models.key import IssuedKey, Scope, has_keys, issue_key
@@ -23,6 +25,8 @@ run_app = typer.Typer(
     help="Run one process in the foreground: what `up` and compose.yaml start.",
     no_args_is_help=True,
 )
+
+CUSTODY_SECONDS = 10.0  # that `status` waits for the database
 
 STATE_STYLES = {"RUNNING": "green", "STARTING": "yellow", "BACKOFF": "yellow", "STOPPING": "yellow"}
 
@@ -105,13 +109,18 @@ def down() -> None:
 
 
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Show the processes of the stack. Exits with 1 if it is down or something does not run."""
+    """Show the processes of the stack, and what is not in its keeping yet.
+
+    Exits with 1 if it is down or something does not run.
+    """
     settings = read_settings()
     states = Supervisor(settings).states()
+    custody = asyncio.run(_measure_custody(settings)) if states else None
     if as_json:
-        out.print_json(json.dumps(describe(settings, states)))
+        out.print_json(json.dumps(describe(settings, states, custody)))
     elif states:
         show_stack(settings)
+        show_custody(custody)
     else:
         notes.print(
             f"no stack is up in {settings.data_dir}; start one with [bold]pressroom up[/bold]"
@@ -120,7 +129,48 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
         raise typer.Exit(1)
 
 
-def describe(settings: Settings, states: list[ProcessState]) -> dict[str, object]:
+async def _measure_custody(settings: Settings) -> Custody | None:
+    """None if the database does not say: `pressroom doctor` tells why."""
+    database = Database(settings.database_dsn, name="cli")
+    try:
+        async with asyncio.timeout(CUSTODY_SECONDS), database.begin() as session:
+            return await measure_custody(session)
+    except (DatabaseUnavailable, TimeoutError):
+        return None
+    finally:
+        await database.close()
+
+
+def show_custody(custody: Custody | None) -> None:
+    if custody is None:
+        out.print("custody   not known: the database does not answer", highlight=False)
+        return
+    unread = custody.unread_seconds
+    said = [
+        f"{custody.in_flight:,} jobs in flight"
+        + (f", none unread for more than {say_seconds(unread)}" if unread is not None else "")
+    ]
+    if custody.to_copy:
+        oldest = custody.uncopied_seconds
+        said.append(
+            f"{custody.to_copy:,} files to copy"
+            + (f", the oldest for {say_seconds(oldest)}" if oldest is not None else "")
+            + f", the first dies upstream in {say_seconds(custody.url_seconds)}"
+        )
+    else:
+        said.append("every file is copied")
+    if custody.lost:
+        said.append(f"{custody.lost:,} of them were lost by the store")
+    if custody.given_up:
+        said.append(f"[red]{custody.given_up:,} files given up in the last day[/red]")
+    if custody.set_aside:
+        said.append(f"[red]{custody.set_aside:,} files set aside[/red]")
+    out.print("custody   " + "; ".join(said), highlight=False, soft_wrap=True)
+
+
+def describe(
+    settings: Settings, states: list[ProcessState], custody: Custody | None
+) -> dict[str, object]:
     return {
         "up": bool(states) and all(state.running for state in states),
         "data_dir": str(settings.data_dir.absolute()),
@@ -128,6 +178,7 @@ def describe(settings: Settings, states: list[ProcessState]) -> dict[str, object
         "emulated": settings.emulated,
         "gateway": f"http://{settings.gateway_host}:{settings.gateway_port}",
         "flower": flower_url(settings),
+        "custody": None if custody is None else dataclasses.asdict(custody),
         "processes": [
             {
                 "name": state.name,
@@ -178,6 +229,14 @@ def beat() -> None:
     from workers.beat import run_beat  # noqa: PLC0415
 
     run_beat(read_settings())
+
+
+@run_app.command()
+def watchdog() -> None:
+    """Run what replaces processes that live and do nothing: a part of `up`."""
+    from workers.stack.watchdog import run_watchdog  # noqa: PLC0415
+
+    run_watchdog(read_settings())
 
 
 @run_app.command()

@@ -178,7 +178,7 @@ async def cancel(request: Request, endpoint: str, batch_id: str, caller: Running
         waiting = await batches.find_waiting_jobs(session, batch.id)
         changed = await cancel_jobs(session, job_ids=waiting)
     to_stop = {of for state, of in changed.values() if state in IN_FLIGHT}
-    await get_state(request).runtime.bells.ring_each(StageName.POLL, to_stop)
+    await get_state(request).runtime.bells.ring_each(StageName.CANCEL, to_stop)
     return await read(request, endpoint, batch_id, caller)
 
 
@@ -254,7 +254,7 @@ def _find_problems(runtime: Runtime, endpoint: str, items: list[Any]) -> list[st
         try:
             asked = intake.Request(endpoint=endpoint, input=read_run_body(body).input)
             intake.check_request(
-                runtime.catalogue, asked, on_unknown=OnUnknown.AUTO, guard=runtime.guard
+                runtime.catalogue, asked, on_unknown=OnUnknown.RESUBMIT, guard=runtime.guard
             )
         except (ApiError, intake.InvalidRequest) as error:
             found += error.problems

@@ -36,7 +36,7 @@ async def start_campaign(runtime, jobs):
             check_request(
                 runtime.catalogue,
                 Request(endpoint=FLUX, input=values, campaign_id=campaign_id, position=line),
-                on_unknown=OnUnknown.AUTO,
+                on_unknown=OnUnknown.RESUBMIT,
             ).job
             for line, values in enumerate(requests)
         ],

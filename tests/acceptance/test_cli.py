@@ -100,7 +100,8 @@ def test_every_process_runs_and_every_part_is_well(stack, pressroom):
         process["name"] for process in status["processes"]
     }
     assert [finding for finding in findings if finding["problem"]] == []
-    assert len(findings) == 9
+    assert len(findings) == 10
+    assert status["custody"]["to_copy"] == status["custody"]["set_aside"] == 0
 
 
 def test_a_generation_that_is_waited_for_has_its_file_and_its_cost(picture):

@@ -1,6 +1,7 @@
 """The gateway in this process, keys to it, and the stages that serve it, run without Celery."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -14,7 +15,9 @@ from models.database import Database
 from models.job import TERMINAL, Job, JobState
 from models.job_queries import get_job
 from models.key import Scope, issue_key
+from tasks import retry_policy
 from tasks.archive import ARCHIVE
+from tasks.cancel import CANCEL
 from tasks.poll import POLL
 from tasks.submit import SUBMIT
 from workers.lane import LaneRun, Stage
@@ -87,7 +90,7 @@ async def run_until(
     states: Collection[JobState] = TERMINAL,
     *,
     endpoint: str = FLUX,
-    stages: Collection[Stage] = (SUBMIT, POLL),  # type: ignore[type-arg]
+    stages: Collection[Stage] = (SUBMIT, CANCEL, POLL),  # type: ignore[type-arg]
 ) -> Job:
     """Run stages as a worker would until the job is in one of `states`."""
     async with asyncio.timeout(30):
@@ -103,3 +106,13 @@ async def complete(runtime: Runtime, job_id: str | UUID, *, endpoint: str = FLUX
     job = await run_until(runtime, job_id, endpoint=endpoint)
     await LaneRun(runtime, ARCHIVE, endpoint).run()
     return job
+
+
+@pytest.fixture
+def without_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent again is sent at once, no lane breaks, and two 404s are believed."""
+    for name in ("FAULT", "VANISHED"):
+        policy = dataclasses.replace(getattr(retry_policy, name), first_seconds=0.0)
+        monkeypatch.setattr(retry_policy, name, policy)
+    monkeypatch.setattr("models.lane.BREAK_AFTER", 1000)
+    monkeypatch.setattr("tasks.poll.MISSES_ALLOWED", 1)

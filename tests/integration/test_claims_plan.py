@@ -15,6 +15,7 @@ from sqlalchemy import event, text
 from models.base import new_id
 from models.claims import (
     claim_artifacts,
+    claim_cancels,
     claim_deliveries,
     claim_polls,
     extend_lease,
@@ -22,7 +23,13 @@ from models.claims import (
 )
 from models.database import Database, empty_tables
 from models.lane import StageName, find_lanes, seconds_until_due
-from models.transitions import claim_submissions, give_up_orphans, resolve_unknown
+from models.transitions import (
+    claim_submissions,
+    find_orphaned_endpoints,
+    give_up_orphans,
+    resolve_unknown,
+    set_aside_jobs,
+)
 
 ENDPOINT = "endpoint-3"
 JOBS = 20_000
@@ -107,6 +114,7 @@ async def explain(database, call):
 CLAIMS: dict[str, Callable[..., Any]] = {
     "jobs_to_submit": claim_submissions,
     "jobs_to_poll": claim_polls,
+    "jobs_to_cancel": claim_cancels,
     "artifacts_to_store": claim_artifacts,
     "deliveries_to_send": functools.partial(claim_deliveries, stage=StageName.NOTIFY),
     "webhooks_to_send": functools.partial(claim_deliveries, stage=StageName.WEBHOOK),
@@ -136,8 +144,18 @@ async def test_a_claim_takes_its_rows_from_its_own_index_in_order(filled, index)
 @pytest.mark.parametrize(
     ("index", "sweep"),
     [
-        ("jobs_orphaned", lambda session: give_up_orphans(session, wait_seconds=30)),
-        ("jobs_unresolved", lambda session: resolve_unknown(session, max_attempts=3)),
+        (
+            "jobs_orphaned",
+            lambda session: give_up_orphans(session, endpoint=ENDPOINT, wait_seconds=30),
+        ),
+        ("jobs_orphaned", find_orphaned_endpoints),
+        ("jobs_suspected", set_aside_jobs),
+        (
+            "jobs_unresolved",
+            lambda session: resolve_unknown(
+                session, endpoint=ENDPOINT, longest_seconds=0, max_sends=3, max_attempts=10
+            ),
+        ),
     ],
 )
 async def test_a_sweep_looks_only_at_what_is_overdue(filled, index, sweep):

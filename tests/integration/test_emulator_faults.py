@@ -170,6 +170,43 @@ async def test_garbage_is_a_200_that_names_no_job_in_five_different_ways(client)
             assert "id" not in json.loads(body)
 
 
+async def test_truncated_is_a_200_with_the_first_half_of_the_reply(client):
+    await arm(client, "truncated", operation="run", count=1)
+
+    async with client.post(f"{FLUX}/run", json=FOX) as answer:
+        body = await answer.text()
+
+    assert answer.status == 200
+    assert body.startswith('{"id": "')
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(body)
+    assert (await read_admin(client, "stats"))["jobs"]["accepted"] == 1
+
+
+@pytest.mark.parametrize("status", [200, 502])
+async def test_html_is_a_page_for_people_and_accepts_nothing(client, status):
+    await arm(client, "html", operation="run", status=status)
+
+    async with client.post(f"{FLUX}/run", json=FOX) as answer:
+        page = await answer.text()
+
+    assert (answer.status, answer.content_type) == (status, "text/html")
+    assert page.startswith("<!doctype html>")
+    assert (await read_admin(client, "stats"))["jobs"]["accepted"] == 0
+
+
+async def test_forget_early_keeps_a_result_for_its_emulated_seconds_and_no_longer(client, clock):
+    await arm(client, "forget_early", seconds=30, count=1)
+    forgotten, kept = await submit(client), await submit(client)
+    clock.skip(25)
+    before = [(await show(client, job))[0] for job in (forgotten, kept)]
+    clock.skip(30)
+    after = [(await show(client, job))[0] for job in (forgotten, kept)]
+
+    assert before == [200, 200]
+    assert after == [404, 200]
+
+
 async def test_not_found_denies_a_job_that_lives(client):
     job_id = await submit(client)
     await arm(client, "not_found", count=1)
@@ -275,6 +312,17 @@ async def test_drip_sends_one_byte_and_then_keeps_the_caller_waiting(client):
             await asyncio.wait_for(answer.content.readany(), 0.2)
 
     assert first == b"{"
+
+
+async def test_what_drips_comes_at_once_when_the_fault_is_taken_away(client):
+    drip = await arm(client, "drip", operation="health")
+
+    async with client.get(f"{FLUX}/health") as answer:
+        await answer.content.readany()
+        await client.delete(f"/admin/faults/{drip}")
+        rest = await asyncio.wait_for(answer.content.read(), 5)
+
+    assert b"workers" in rest
 
 
 async def test_faults_are_listed_and_disarmed_one_by_one_or_all(client):

@@ -283,6 +283,18 @@ async def test_health_counts_jobs_and_workers(client, clock):
     assert (health["workers"]["idle"], health["workers"]["running"]) == (0, 2)
 
 
+async def test_the_ledger_names_what_was_asked_for_and_what_has_no_price(client, clock):
+    await ask(client, "POST", "/admin/custom", json={"endpoint": "mine", "execution_seconds": 1})
+    await submit(client)
+    await submit(client, "/v2/mine", {"input": {"prompt": "a hare"}})
+    clock.skip(FLUX_SECONDS)
+    _, ledger = await ask(client, "GET", "/admin/ledger?entries=1")
+
+    bills = {entry["prompt"]: entry["cost"] for entry in ledger["entries"]}
+    assert bills == {"A red fox in fresh snow": ledger["total_usd"], "a hare": None}
+    assert ledger["jobs"] == 2
+
+
 async def test_the_ledger_is_the_sum_of_the_printed_costs(client, clock):
     bodies = {
         FLUX: FOX,

@@ -8,7 +8,9 @@ from models.base import new_id
 from models.job import JobState, Reason
 from models.job_queries import list_attempts
 from models.key import Scope
+from models.setting import put_setting
 from models.transitions import claim_submissions, follow_hints
+from tasks.cancel import CANCEL
 from tasks.poll import POLL
 from tasks.submit import SUBMIT
 from tests.integration.conftest import FLUX, client_of, complete, find_job, run_until
@@ -52,7 +54,7 @@ async def test_a_job_in_flight_is_cancelled_upstream_before_it_is_answered(clien
     await run_until(runtime, job_id, {JobState.IN_QUEUE}, endpoint=VIDEO, stages=[SUBMIT])
 
     cancelling = asyncio.create_task(client.post(f"/v2/{VIDEO}/cancel/{job_id}"))
-    await run_until(runtime, job_id, endpoint=VIDEO, stages=[POLL])
+    await run_until(runtime, job_id, endpoint=VIDEO, stages=[CANCEL, POLL])
 
     assert (await cancelling).json() == {"id": job_id, "status": "CANCELLED"}
 
@@ -116,8 +118,10 @@ async def test_a_hint_of_the_attempt_before_a_retry_changes_nothing(client, runt
     assert (job.state, job.lease, job.upstream_id) == (JobState.SUBMITTING, claimed.lease, None)
 
 
-async def test_attempts_are_counted_anew_after_a_retry(client, runtime, emulator, monkeypatch):
-    monkeypatch.setattr("tasks.submit.RETRY_SECONDS", 0.01)
+@pytest.mark.usefixtures("without_waits")
+async def test_attempts_are_counted_anew_after_a_retry(client, runtime, emulator):
+    async with runtime.database.begin() as session:
+        await put_setting(session, name="max_attempts", value=3)
     await emulator.post("/admin/faults", json={"kind": "error", "status": 500, "operation": "run"})
     job_id = await submit(client)
     first = await run_until(runtime, job_id)
@@ -164,7 +168,7 @@ async def test_a_purge_removes_what_waits_in_the_upstreams_queue(client, runtime
     await run_until(runtime, job_id, {JobState.IN_QUEUE}, endpoint=VIDEO, stages=[SUBMIT])
 
     purging = asyncio.create_task(client.post(f"/v2/{VIDEO}/purge-queue"))
-    await run_until(runtime, job_id, endpoint=VIDEO, stages=[POLL])
+    await run_until(runtime, job_id, endpoint=VIDEO, stages=[CANCEL, POLL])
 
     assert (await purging).json()["removed"] == 1
     assert (await find_job(runtime, job_id)).state is JobState.CANCELLED

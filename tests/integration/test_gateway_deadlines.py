@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from models.job import JobState, Reason
 from models.key import Scope
+from tasks.cancel import CANCEL
 from tasks.poll import POLL
 from tasks.submit import SUBMIT
 from tasks.sweep import sweep_lanes
@@ -91,7 +92,7 @@ async def test_a_job_in_flight_past_its_ttl_is_cancelled_upstream_and_timed_out(
     await let_pass(runtime, job_id, 61)
 
     await sweep_lanes(runtime)
-    job = await run_until(runtime, job_id, endpoint=VIDEO, stages=[POLL])
+    job = await run_until(runtime, job_id, endpoint=VIDEO, stages=[CANCEL, POLL])
 
     assert (job.state, job.reason) == (JobState.TIMED_OUT, Reason.TTL_PASSED)
     assert (await emulator.get("/admin/stats")).json()["jobs"]["cancelled"] == 1
@@ -108,7 +109,7 @@ async def test_a_job_that_runs_for_too_long_is_cancelled_upstream_and_timed_out(
     await let_pass(runtime, job_id, 1_201)
 
     await sweep_lanes(runtime)
-    job = await run_until(runtime, job_id, endpoint="slow", stages=[POLL])
+    job = await run_until(runtime, job_id, endpoint="slow", stages=[CANCEL, POLL])
 
     assert queued.deadline_at is None  # what it waits does not count
     assert (job.state, job.reason) == (JobState.TIMED_OUT, Reason.RAN_TOO_LONG)

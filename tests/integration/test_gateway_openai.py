@@ -684,7 +684,7 @@ async def test_what_postgres_cannot_keep_is_passed_on_and_the_rest_kept(
 # The process dies
 
 
-async def begin(runtime, issue, *, on_unknown=OnUnknown.AUTO):
+async def begin(runtime, issue, *, on_unknown=OnUnknown.RESUBMIT):
     """A job whose process is about to die: its lease is never extended again."""
     _, key_id = await issue("tests", Scope.RUN)
     job = NewJob(

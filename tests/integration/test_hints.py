@@ -6,18 +6,21 @@ import httpx
 import pytest
 
 from gateway.app import make_gateway
-from gateway.hints import HintCollector, read_upstream_id
+from gateway.hints import HintCollector, Listening, read_upstream_id
 from models.attempt import Answer, AttemptEnd, answer_attempts
 from models.base import new_id
 from models.endpoint_stats import EndpointStats
+from models.errors import DatabaseUnavailable
 from models.job import JobState
 from models.job_queries import get_job, list_attempts
 from models.lane import StageName, seconds_until_due
+from models.pulse import LISTENING, Pulse
 from models.transitions import (
     NewJob,
     accept,
     claim_submissions,
     enqueue_jobs,
+    follow_hints,
     lose_sight,
     move_jobs,
 )
@@ -208,13 +211,103 @@ async def test_after_a_hint_of_nothing_we_know_the_next_is_followed(
     await wait_until(database, submission.id, lambda job: job.state is JobState.IN_QUEUE)
 
 
+async def test_a_hint_is_thanked_for_once_it_is_written_down(
+    gateway, settings, database, submission
+):
+    response = await hint(gateway, settings, submission)
+
+    assert response.status_code == 200
+    assert (await find_job(database, submission.id)).state is JobState.IN_QUEUE
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_a_hint_that_cannot_be_written_is_to_come_again_and_followed_all_the_same(
+    gateway, settings, database, submission, *, monkeypatch, comes_back
+):
+    monkeypatch.setattr("gateway.hints.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.hints.ANSWER_SECONDS", 5.0 if comes_back else 0.3)
+    away = asyncio.Event()
+
+    async def follow(*args):
+        if not away.is_set():
+            raise DatabaseUnavailable("PostgreSQL is away")
+        return await follow_hints(*args)
+
+    monkeypatch.setattr("gateway.hints.follow_hints", follow)
+    if comes_back:
+        asyncio.get_running_loop().call_later(0.3, away.set)
+
+    response = await hint(gateway, settings, submission)
+
+    assert response.status_code == (200 if comes_back else 503)
+    assert (await find_job(database, submission.id)).state is (
+        JobState.IN_QUEUE if comes_back else JobState.SUBMITTING
+    )
+    away.set()  # it was kept, whatever was answered
+    await wait_until(database, submission.id, lambda job: job.state is JobState.IN_QUEUE)
+
+
+async def test_a_redis_that_hangs_keeps_no_hint_from_being_written(runtime, monkeypatch):
+    rings = []
+
+    async def hang(*_args):
+        rings.append(1)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(type(runtime.bells), "ring_each", hang)
+    collector = HintCollector(runtime)
+    running = asyncio.create_task(collector.run())
+
+    for _ in range(3):
+        written = collector.add((new_id(), new_id(), UPSTREAM_ID))
+        assert written is not None
+        await asyncio.wait_for(written.wait(), 5)
+
+    async with asyncio.timeout(5):
+        while len(rings) < 3:  # noqa: ASYNC110 -- tasks of their own
+            await asyncio.sleep(0.01)
+    running.cancel()
+
+
+@pytest.mark.usefixtures("gateway")
+async def test_a_gateway_that_is_up_says_that_it_listens(database):
+    async with asyncio.timeout(10):
+        while True:
+            async with database.begin() as session:
+                heard = await session.get(Pulse, LISTENING)
+            if heard is not None:
+                break
+            await asyncio.sleep(0.02)
+
+    assert heard.since <= heard.at
+
+
+async def test_a_gateway_goes_on_beating_and_since_stays(runtime, database, monkeypatch):
+    monkeypatch.setattr("gateway.hints.BEAT_SECONDS", 0.01)
+    beating = asyncio.create_task(Listening(runtime).run())
+
+    async def read():
+        async with database.begin() as session:
+            return await session.get(Pulse, LISTENING)
+
+    async with asyncio.timeout(10):
+        while not (first := await read()):  # noqa: ASYNC110 -- another task's write
+            await asyncio.sleep(0.01)
+        while (last := await read()).at == first.at:  # noqa: ASYNC110 -- the same
+            await asyncio.sleep(0.01)
+    beating.cancel()
+    await asyncio.gather(beating, return_exceptions=True)
+
+    assert last.since == first.since
+
+
 async def test_hints_beyond_what_can_wait_are_turned_away(runtime, monkeypatch):
     monkeypatch.setattr("gateway.hints.WAITING_MOST", 2)
     collector = HintCollector(runtime)
 
     added = [collector.add((new_id(), new_id(), UPSTREAM_ID)) for _ in range(3)]
 
-    assert added == [True, True, False]
+    assert [written is not None for written in added] == [True, True, False]
 
 
 async def test_the_gateway_says_that_it_is_up(gateway):

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from models.attempt import Answer, AttemptEnd, answer_attempts, settle_attempts
 from models.base import new_id
-from models.claims import claim_polls, hand_back
+from models.claims import claim_cancels, claim_polls, hand_back
 from models.delivery import DeliveryKind, NewDelivery, add_deliveries, wake_deliveries
 from models.endpoint_stats import note_hints
 from models.interventions import (
@@ -119,6 +119,15 @@ async def claim_poll(run):
     return await run(claim_polls, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=60)
 
 
+async def resolve(run, **options):
+    limits = {"endpoint": FLUX, "longest_seconds": 0, "max_sends": 3, "max_attempts": 10}
+    return await run(resolve_unknown, **{**limits, **options})
+
+
+async def claim_cancel(run):
+    return await run(claim_cancels, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=60)
+
+
 async def answer(run, row, word, *, upstream_id=None):
     found = AttemptEnd(job_id=row.id, lease=row.lease, answer=word, upstream_id=upstream_id)
     await run(answer_attempts, [found])
@@ -192,10 +201,11 @@ async def test_a_cancel_takes_no_lease_from_a_poll_that_is_on_its_way(run, make,
     await run(cancel_jobs, job_ids=[job_id])
 
     move = ask_again(poll.id, poll.lease, state=S.IN_PROGRESS, due_in=600)
-    assert await claim_poll(run) == []
+    assert await claim_poll(run) == await claim_cancel(run) == []
     assert await run(move_jobs, [move]) == {job_id}
-    [again] = await claim_poll(run)  # due at once, for it is to be cancelled
-    assert again.cancel
+    assert await claim_poll(run) == []  # not before it was cancelled
+    [cancel] = await claim_cancel(run)  # due at once
+    assert (cancel.id, cancel.state, cancel.tries) == (job_id, S.IN_PROGRESS, 1)
 
 
 async def test_whether_a_cancel_is_to_be_sent_is_seen_of_open_jobs_alone(run, make):
@@ -401,10 +411,12 @@ async def test_what_was_given_up_while_it_was_sent_ends_timed_out_and_is_not_sen
     else:
         if came == "no reply":
             await run(move_jobs, [lose_sight(row.id, row.lease, error="-", due_in=600)])
+            assert await resolve(run) == []  # word of it may come, and then it is cancelled
+            await execute("UPDATE jobs SET next_at = now()")
         else:
             await execute("UPDATE jobs SET next_at = now()")
-            await run(give_up_orphans, wait_seconds=0)
-        assert await run(resolve_unknown, max_attempts=3) == [job_id]
+            await run(give_up_orphans, endpoint=FLUX, wait_seconds=0)
+        assert await resolve(run) == [job_id]
 
     job = await run(get_job, job_id)
     assert job.state is S.TIMED_OUT
@@ -473,7 +485,10 @@ async def test_a_retry_has_all_its_attempts_again(run, make, execute):
     await execute("UPDATE jobs SET on_unknown = 'resubmit'")
 
     assert (row.attempt, row.attempts_before) == (4, 3)
-    assert await run(resolve_unknown, max_attempts=3) == []
+    assert (
+        await run(resolve_unknown, endpoint=FLUX, longest_seconds=0, max_sends=3, max_attempts=3)
+        == []
+    )
     assert (await run(get_job, job_id)).state is S.QUEUED
 
 
@@ -500,7 +515,7 @@ async def fail_unheard(run, *, word=Answer.UNKNOWN):
     [row] = await claim(run)
     await run(move_jobs, [lose_sight(row.id, row.lease, error="-", due_in=0)])
     await answer(run, row, word)
-    await run(resolve_unknown, max_attempts=3)
+    await run(resolve_unknown, endpoint=FLUX, longest_seconds=0, max_sends=3, max_attempts=10)
     return row
 
 
@@ -509,7 +524,7 @@ async def test_a_hint_of_a_run_before_the_retry_is_not_followed(run, database):
     await run(retry_jobs, job_ids=[row.id])
 
     async with database.begin() as session:
-        await note_hints(session, job_ids=[row.id])
+        await note_hints(session, [(row.id, row.lease)])
         followed = await follow_hints(session, [(row.id, row.lease, "up-old")])
 
     job = await run(get_job, row.id)
@@ -642,9 +657,11 @@ async def test_a_direct_job_is_never_sent_again_by_itself_whatever_was_wanted(
     job_id, _ = await begin(run, on_unknown=on_unknown)
     await execute("UPDATE endpoint_stats SET hinted_at = now() + interval '1 h'")
     await execute("UPDATE jobs SET next_at = now()")
-    await run(give_up_orphans, wait_seconds=0)
+    await run(give_up_orphans, endpoint=FLUX, wait_seconds=0)
 
-    assert await run(resolve_unknown, max_attempts=9) == [job_id]
+    assert await run(
+        resolve_unknown, endpoint=FLUX, longest_seconds=0, max_sends=9, max_attempts=10
+    ) == [job_id]
     job = await run(get_job, job_id)
     assert (job.state, job.reason) == (S.FAILED, Reason.OUTCOME_UNKNOWN)
 
@@ -666,8 +683,8 @@ async def test_a_direct_job_whose_cancel_was_asked_for_ends_cancelled_if_its_gat
     job_id, _ = await begin(run)
     await run(cancel_jobs, job_ids=[job_id])
     await execute("UPDATE jobs SET next_at = now()")
-    await run(give_up_orphans, wait_seconds=0)
-    await run(resolve_unknown, max_attempts=3)
+    await run(give_up_orphans, endpoint=FLUX, wait_seconds=0)
+    await run(resolve_unknown, endpoint=FLUX, longest_seconds=0, max_sends=3, max_attempts=10)
 
     assert (await run(get_job, job_id)).state is S.CANCELLED
 

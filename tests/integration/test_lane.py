@@ -6,14 +6,17 @@ import hashlib
 import pytest
 
 from models.artifact import ArtifactState, list_artifacts
-from models.attempt import Answer
+from models.attempt import Answer, Fate
 from models.base import new_id
 from models.interventions import cancel_jobs
-from models.job import JobState, OnUnknown, Reason
+from models.job import TERMINAL, JobState, OnUnknown, Reason
 from models.job_queries import get_job, list_attempts
 from models.lane import StageName, find_lanes
+from models.setting import put_setting
 from models.transitions import claim_submissions, follow_hints
+from tasks import retry_policy
 from tasks.archive import ARCHIVE
+from tasks.cancel import CANCEL
 from tasks.intake import InvalidRequest, Request, check_request, enqueue
 from tasks.poll import POLL
 from tasks.submit import SUBMIT
@@ -26,7 +29,7 @@ FLUX = "black-forest-labs-flux-1-schnell"
 
 async def add_job(runtime, *, endpoint=FLUX, prompt="a fox", **options):
     request = Request(endpoint=endpoint, input={"prompt": prompt}, **options)
-    job = check_request(runtime.catalogue, request, on_unknown=OnUnknown.AUTO).job
+    job = check_request(runtime.catalogue, request, on_unknown=OnUnknown.RESUBMIT).job
     await enqueue(runtime, [job])
     return job.id
 
@@ -41,11 +44,13 @@ async def find_attempts(runtime, job_id):
         return await list_attempts(session, job_id)
 
 
-async def run_until(runtime, stage, job_id, states, *, endpoint=FLUX):
-    """Run a stage as it comes due until the job is in one of `states`."""
+async def run_until(runtime, stages, job_id, states, *, endpoint=FLUX):
+    """Run a stage, or several, as they come due until the job is in one of `states`."""
+    stages = stages if isinstance(stages, list) else [stages]
     async with asyncio.timeout(20):
         while (job := await find_job(runtime, job_id)).state not in states:
-            await LaneRun(runtime, stage, endpoint).run()
+            for stage in stages:
+                await LaneRun(runtime, stage, endpoint).run()
             await asyncio.sleep(0.02)
     return job
 
@@ -125,15 +130,22 @@ async def test_an_upstream_out_of_reach_holds_the_lane_and_spends_no_attempt(run
     assert "cannot be reached" in job.error
 
 
-async def test_faults_are_tried_again_until_the_attempts_are_used_up(runtime, emulator):
+@pytest.mark.usefixtures("without_waits")
+@pytest.mark.parametrize(("allowed", "sends"), [(None, retry_policy.FAULT.sends), (3, 3), (1, 1)])
+async def test_faults_are_tried_again_until_the_attempts_are_used_up(
+    runtime, emulator, allowed, sends
+):
+    if allowed is not None:
+        async with runtime.database.begin() as session:
+            await put_setting(session, name="max_attempts", value=allowed)
     await fault(emulator, "error", status=500, operation="run")
     job_id = await add_job(runtime)
 
     job = await run_until(runtime, SUBMIT, job_id, {JobState.FAILED})
 
     attempts = await find_attempts(runtime, job_id)
-    assert (job.reason, job.attempt) == (Reason.UPSTREAM_FAULT, 3)
-    assert [attempt.answer for attempt in attempts] == [Answer.FAULT] * 3
+    assert (job.reason, job.attempt) == (Reason.UPSTREAM_FAULT, sends)
+    assert [attempt.answer for attempt in attempts] == [Answer.FAULT] * sends
     assert (await billed(emulator))["jobs"] == 0
 
 
@@ -180,18 +192,43 @@ async def test_an_unknown_job_of_which_nothing_is_heard_is_decided_by_its_policy
     assert (await find_job(runtime, job_id)).state is state
 
 
-async def test_a_job_that_the_upstream_forgot_is_lost_and_not_failed(
-    runtime, emulator, monkeypatch
+@pytest.mark.usefixtures("without_waits")
+@pytest.mark.parametrize(
+    ("on_unknown", "forgotten", "state", "sends"),
+    [
+        (OnUnknown.RESUBMIT, 1, JobState.COMPLETED, 2),
+        (OnUnknown.RESUBMIT, None, JobState.LOST, retry_policy.VANISHED.sends),
+        (OnUnknown.FAIL, None, JobState.LOST, 1),
+    ],
+)
+async def test_a_job_that_the_upstream_forgot_is_sent_again_if_it_may_and_else_lost(
+    runtime, emulator, *, on_unknown, forgotten, state, sends
 ):
-    monkeypatch.setattr("tasks.poll.MISSES_ALLOWED", 1)
-    await fault(emulator, "lose_job", count=1)
+    await fault(emulator, "lose_job", count=forgotten)
+    job_id = await add_job(runtime, on_unknown=on_unknown)
+
+    job = await run_until(runtime, [SUBMIT, POLL], job_id, set(TERMINAL))
+
+    attempts = await find_attempts(runtime, job_id)
+    gone = [Fate.GONE] * (sends - (state is JobState.COMPLETED))
+    assert (job.state, len(attempts)) == (state, sends)
+    assert [one.fate for one in attempts if one.fate] == gone
+    assert {one.risk_usd for one in attempts if one.fate} == {job.estimate_usd}
+    if state is JobState.LOST:
+        assert (job.reason, job.misses) == (Reason.VANISHED, 0)
+        assert "404" in job.error
+
+
+@pytest.mark.usefixtures("without_waits")
+async def test_a_job_that_the_upstream_denies_once_is_asked_for_again(runtime, emulator):
     job_id = await add_job(runtime)
     await LaneRun(runtime, SUBMIT, FLUX).run()
+    await fault(emulator, "not_found", count=1)
 
-    job = await run_until(runtime, POLL, job_id, {JobState.LOST})
+    await run_until(runtime, POLL, job_id, {JobState.COMPLETED})
 
-    assert (job.reason, job.misses) == (Reason.VANISHED, 0)
-    assert "404" in job.error
+    [attempt] = await find_attempts(runtime, job_id)
+    assert attempt.fate is None
 
 
 @pytest.mark.usefixtures("emulator")
@@ -203,7 +240,11 @@ async def test_a_cancel_reaches_a_job_in_flight(runtime):
     async with runtime.database.begin() as session:
         await cancel_jobs(session, job_ids=[job_id])
     job = await run_until(
-        runtime, POLL, job_id, {JobState.CANCELLED, JobState.COMPLETED}, endpoint=video
+        runtime,
+        [CANCEL, POLL],
+        job_id,
+        {JobState.CANCELLED, JobState.COMPLETED},
+        endpoint=video,
     )
 
     assert (job.state, job.reason) == (JobState.CANCELLED, Reason.CANCELLED)
@@ -281,7 +322,7 @@ async def test_a_bad_request_names_every_problem_and_leaves_nothing(runtime):
     request = Request(endpoint=FLUX, input={"width": 1000, "promt": "a fox"})
 
     with pytest.raises(InvalidRequest) as caught:
-        check_request(runtime.catalogue, request, on_unknown=OnUnknown.AUTO)
+        check_request(runtime.catalogue, request, on_unknown=OnUnknown.RESUBMIT)
 
     text = str(caught.value)
     assert "prompt" in text

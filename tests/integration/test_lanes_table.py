@@ -204,12 +204,13 @@ async def test_every_stage_with_due_rows_is_found(database):
         await cancel_jobs(session, job_ids=[job_id])
         await wake_deliveries(session, ended=[job_id], hold_seconds=0)
     await add_job(database)
-    second = await add_job(database)
+    in_flight = [await add_job(database) for _ in range(2)]
     async with database.begin() as session:
         await session.execute(
-            text("UPDATE jobs SET state = 'in_queue', upstream_id = 'u' WHERE id = :id"),
-            {"id": second},
+            text("UPDATE jobs SET state = 'in_queue', upstream_id = 'u' WHERE id = ANY(:ids)"),
+            {"ids": in_flight},
         )
+        await cancel_jobs(session, job_ids=in_flight[:1])
 
     lanes = await list_lanes(database)
 

@@ -151,3 +151,26 @@ async def test_the_ledger_takes_each_fact_once(database, attempt):
                 await session.execute(
                     text(f"UPDATE attempts SET {change} WHERE lease = '{attempt}'")
                 )
+
+
+@pytest.mark.parametrize("fate", ["absent", "doubtful"])
+async def test_what_was_concluded_gives_way_to_gone_alone_and_only_of_what_was_taken(
+    database, attempt, fate
+):
+    async def change(change):
+        async with database.begin() as session:
+            statement = f"UPDATE attempts SET {change} WHERE lease = '{attempt}'"
+            await session.execute(text(statement))
+
+    await change(f"fate = '{fate}'")
+    with pytest.raises(DBAPIError, match="append-only"):
+        await change("fate = 'gone'")
+    await change("upstream_id = 'u'")
+    for refused in ("'absent'" if fate == "doubtful" else "'doubtful'", "NULL"):
+        with pytest.raises(DBAPIError, match="append-only"):
+            await change(f"fate = {refused}")
+
+    await change("fate = 'gone'")
+
+    with pytest.raises(DBAPIError, match="append-only"):
+        await change(f"fate = '{fate}'")

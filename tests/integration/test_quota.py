@@ -328,3 +328,42 @@ async def test_what_was_restored_counts_as_usage(quota, connection):
 
     assert usage.at_once == 0
     assert usage.in_window >= LONG.per_window
+
+
+async def extend(quota, lease, *, held, lease_seconds=30.0):
+    await quota.extend(RUN, ENDPOINT, lease=lease, held=held, lease_seconds=lease_seconds)
+
+
+async def test_permits_that_are_extended_outlive_their_lease(quota):
+    lease = new_id()
+    await take(quota, want=10, lease=lease, lease_seconds=0.05)
+    await extend(quota, lease, held=10)
+    await asyncio.sleep(0.1)  # by Valkey's clock
+
+    await take(quota, want=1)  # whoever comes next frees what the dead held
+
+    assert await quota.usage(RUN, ENDPOINT) == Usage(10, 10)
+
+
+async def test_permits_that_redis_forgot_are_learned_again_from_who_holds_them(quota, connection):
+    lease, other = new_id(), new_id()
+    await take(quota, want=6, lease=lease)
+    await take(quota, want=2, lease=other)
+    await connection.flushall()
+
+    await extend(quota, lease, held=6)
+    await extend(quota, other, held=2)
+
+    assert await quota.usage(RUN, ENDPOINT) == Usage(8, 8)
+    await give_back(quota, lease, answered=4)
+    assert await quota.usage(RUN, ENDPOINT) == Usage(8, 4)
+
+
+async def test_permits_whose_lease_ran_out_are_held_again_by_whoever_lives(quota):
+    lease = new_id()
+    await take(quota, want=4, lease=lease, lease_seconds=-1.0)
+    await take(quota, want=1)  # they count against the window alone now
+
+    await extend(quota, lease, held=4)
+
+    assert (await quota.usage(RUN, ENDPOINT)).at_once == 5

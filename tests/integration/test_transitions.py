@@ -1,20 +1,23 @@
 """The state machine, move by move: who may write what, and what becomes of the unknown."""
 
 import asyncio
+import datetime as dt
 import secrets
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from models.attempt import Answer, AttemptEnd, answer_attempts, settle_attempts
+from models.attempt import Answer, AttemptEnd, Fate, answer_attempts, settle_attempts
 from models.base import new_id
-from models.claims import claim_polls, extend_lease, hand_back
+from models.claims import claim_cancels, claim_polls, extend_lease, hand_back
 from models.endpoint_stats import note_hints
 from models.interventions import cancel_jobs
 from models.job import JobState, OnUnknown, Reason
 from models.job_queries import get_job, list_attempts
 from models.lane import StageName
+from models.pulse import LISTENING, beat
 from models.transitions import (
     NewJob,
     accept,
@@ -22,12 +25,17 @@ from models.transitions import (
     claim_submissions,
     end,
     enqueue_jobs,
+    find_orphaned_endpoints,
+    find_unresolved_endpoints,
     follow_hints,
     give_up_orphans,
+    hasten_decisions,
     lose_sight,
     move_jobs,
+    note_cancel,
     resolve_unknown,
     retry_submit,
+    send_anew,
     snooze_submit,
 )
 from tasks.submit import SUBMIT
@@ -36,9 +44,9 @@ from workers.lane import LaneRun
 FLUX = "black-forest-labs-flux-1-schnell"
 
 
-async def add_jobs(database, count=1, *, on_unknown=OnUnknown.AUTO):
+async def add_jobs(database, count=1, **options):
     jobs = [
-        NewJob(id=new_id(), endpoint=FLUX, input={"prompt": "a fox"}, on_unknown=on_unknown)
+        NewJob(id=new_id(), endpoint=FLUX, input={"prompt": "a fox"}, **options)
         for _ in range(count)
     ]
     async with database.begin() as session:
@@ -68,6 +76,23 @@ async def claim_poll(database):
     return row
 
 
+async def claim_cancel(database):
+    async with database.begin() as session:
+        limits: dict[str, Any] = {
+            "endpoint": FLUX,
+            "limit": 10,
+            "lease": new_id(),
+            "lease_seconds": 60,
+        }
+        assert await claim_polls(session, **limits) == []
+        [row] = await claim_cancels(session, **limits)
+    return row
+
+
+def stop(row, *, sent, due_in=0):
+    return note_cancel(row.id, row.lease, state=row.state, due_in=due_in, sent=sent, error=None)
+
+
 async def move(database, *moves):
     async with database.begin() as session:
         return await move_jobs(session, moves)
@@ -81,8 +106,14 @@ async def answer(database, row, word, *, upstream_id=None):
 
 async def hint(database, row, upstream_id="up-1"):
     async with database.begin() as session:
-        await note_hints(session, job_ids=[row.id])
+        await note_hints(session, [(row.id, row.lease)])
         return await follow_hints(session, [(row.id, row.lease, upstream_id)])
+
+
+async def hear_of(database, row):
+    """A webhook of the attempt comes, as far as it tells that webhooks do come."""
+    async with database.begin() as session:
+        await note_hints(session, [(row.id, row.lease)])
 
 
 async def fly(database, **options):
@@ -98,13 +129,31 @@ async def cancel(database, job_id):
         return await cancel_jobs(session, job_ids=[job_id])
 
 
-async def sweep(database, *, max_attempts=3):
+async def listen(database, *, since="1 hour"):
+    """The gateway has taken webhooks since then."""
+    async with database.begin() as session:
+        await session.execute(
+            text(
+                "INSERT INTO pulses (name, since)"
+                " VALUES ('listening', now() - CAST(:s AS interval))"
+            ),
+            {"s": since},
+        )
+
+
+async def sweep(database, *, max_sends=3, longest_seconds=0):
     """Leases and waits run out, and the sweep finds it."""
     async with database.begin() as session:
         await session.execute(text("UPDATE jobs SET next_at = now() WHERE next_at > now()"))
     async with database.begin() as session:
-        await give_up_orphans(session, wait_seconds=30)
-        return await resolve_unknown(session, max_attempts=max_attempts)
+        await give_up_orphans(session, endpoint=FLUX, wait_seconds=30)
+        return await resolve_unknown(
+            session,
+            endpoint=FLUX,
+            longest_seconds=longest_seconds,
+            max_sends=max_sends,
+            max_attempts=10,
+        )
 
 
 async def find(database, job_id):
@@ -215,34 +264,28 @@ async def test_an_orphan_is_unknown_once_its_lease_has_run_out_and_not_before(da
     await claim(database, lease_seconds=-1)
 
     async with database.begin() as session:
-        count = await give_up_orphans(session, wait_seconds=30)
+        assert list(await find_orphaned_endpoints(session)) == [FLUX]
+        count = await give_up_orphans(session, endpoint=FLUX, wait_seconds=30)
 
     assert count == 1
     assert (await find(database, held)).state is JobState.SUBMITTING
-    assert (await find(database, orphan)).state is JobState.UNKNOWN
+    given_up = await find(database, orphan)
+    assert (given_up.state, given_up.deaths) == (JobState.UNKNOWN, 1)
 
 
 @pytest.mark.parametrize(
-    ("on_unknown", "others_are_heard_of", "max_attempts", "state"),
+    ("on_unknown", "max_sends", "state"),
     [
-        (OnUnknown.FAIL, True, 3, JobState.FAILED),
-        (OnUnknown.RESUBMIT, False, 3, JobState.QUEUED),
-        (OnUnknown.RESUBMIT, False, 1, JobState.FAILED),
-        (OnUnknown.AUTO, False, 3, JobState.FAILED),
-        (OnUnknown.AUTO, True, 3, JobState.QUEUED),
-        (OnUnknown.AUTO, True, 1, JobState.FAILED),
+        (OnUnknown.FAIL, 3, JobState.FAILED),
+        (OnUnknown.RESUBMIT, 2, JobState.QUEUED),
+        (OnUnknown.RESUBMIT, 1, JobState.FAILED),
     ],
 )
-async def test_an_unknown_job_is_decided_by_its_policy(
-    database, on_unknown, others_are_heard_of, max_attempts, state
-):
+async def test_an_unknown_job_is_decided_by_its_policy(database, on_unknown, max_sends, state):
     row = await claim_one(database, on_unknown=on_unknown)
     await move(database, lose_sight(row.id, row.lease, error="no reply", due_in=0))
-    if others_are_heard_of:
-        async with database.begin() as session:
-            await note_hints(session, job_ids=[row.id])
 
-    ended = await sweep(database, max_attempts=max_attempts)
+    ended = await sweep(database, max_sends=max_sends)
 
     job = await find(database, row.id)
     assert job.state is state
@@ -250,14 +293,159 @@ async def test_an_unknown_job_is_decided_by_its_policy(
     assert job.reason is (Reason.OUTCOME_UNKNOWN if ended else None)
 
 
-async def test_silence_of_webhooks_from_before_the_attempt_tells_nothing(database):
-    [job_id] = await add_jobs(database)
-    async with database.begin() as session:
-        await note_hints(session, job_ids=[job_id])
-    [row] = await claim(database)
+@pytest.mark.parametrize("on_unknown", OnUnknown)
+@pytest.mark.parametrize(
+    ("hint", "longest", "listening_since", "fate"),
+    [
+        ("after", 0, "1 hour", Fate.ABSENT),
+        ("before", 0, "1 hour", Fate.DOUBTFUL),  # they may have ceased since
+        ("never", 0, "1 hour", Fate.DOUBTFUL),
+        ("after", 60, "1 hour", Fate.DOUBTFUL),  # none came when this one would have ended
+        ("after", 0, "0 s", Fate.DOUBTFUL),  # the gateway was down in between
+        ("after", 0, None, Fate.DOUBTFUL),
+    ],
+)
+async def test_an_attempt_is_absent_only_if_its_webhook_would_have_been_heard(
+    database, *, on_unknown, hint, longest, listening_since, fate
+):
+    others = {"before": await claim_one(database)}
+    row = await claim_one(database, on_unknown=on_unknown, estimate_usd="0.25")
+    others["after"] = await claim_one(database)
+    if listening_since is not None:
+        await listen(database, since=listening_since)
     await move(database, lose_sight(row.id, row.lease, error="no reply", due_in=0))
+    if hint in others:  # however late it comes: it counts when the other was sent
+        await hear_of(database, others[hint])
 
-    assert await sweep(database) == [job_id]
+    await sweep(database, longest_seconds=longest)
+
+    [attempt] = await ledger(database, row.id)
+    assert attempt.fate is fate
+    assert attempt.risk_usd == (None if fate is Fate.ABSENT else Decimal("0.25"))
+
+
+async def test_a_gateway_that_was_silent_for_a_while_has_listened_since_then_only(database):
+    async with database.begin() as session:
+        await session.execute(
+            text(
+                "INSERT INTO pulses (name, since, at) "
+                "VALUES ('listening', now() - interval '1 h', now() - interval '11 s')"
+            )
+        )
+    async with database.begin() as session:
+        await beat(session, LISTENING)
+    async with database.begin() as session:
+        since = await session.scalar(text("SELECT now() - since FROM pulses"))
+
+    assert since < dt.timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("word", "state", "reason"),
+    [
+        (Answer.BUSY, JobState.QUEUED, None),
+        (Answer.UNSENT, JobState.QUEUED, None),
+        (Answer.FAULT, JobState.QUEUED, None),
+        (Answer.REFUSED, JobState.FAILED, Reason.UPSTREAM_REFUSED),
+    ],
+)
+async def test_an_answer_that_came_late_decides_an_unknown_job_at_once(
+    database, word, state, reason
+):
+    row = await claim_one(database, on_unknown=OnUnknown.FAIL)
+    await sweep(database)  # its lease ran out: it is unknown for thirty seconds
+    await answer(database, row, word)
+    async with database.begin() as session:
+        await hasten_decisions(session, [(row.id, row.lease)])
+
+    async with database.begin() as session:
+        await resolve_unknown(
+            session, endpoint=FLUX, longest_seconds=0, max_sends=3, max_attempts=10
+        )
+
+    job = await find(database, row.id)
+    [attempt] = await ledger(database, row.id)
+    assert (job.state, job.reason) == (state, reason)
+    assert (attempt.fate, attempt.risk_usd) == (None, None)
+
+
+async def test_an_answer_of_an_earlier_attempt_hastens_no_decision_on_a_later_one(database):
+    first = await claim_one(database)
+    await sweep(database)
+    await sweep(database)
+    [second] = await claim(database)
+    await move(database, lose_sight(second.id, second.lease, error="no reply", due_in=60))
+    await answer(database, first, Answer.BUSY)
+
+    async with database.begin() as session:
+        await hasten_decisions(session, [(first.id, first.lease)])
+        await resolve_unknown(
+            session, endpoint=FLUX, longest_seconds=0, max_sends=3, max_attempts=10
+        )
+
+    assert (await find(database, first.id)).state is JobState.UNKNOWN
+
+
+async def test_a_job_that_killed_three_workers_while_it_was_sent_is_sent_no_more(database):
+    [job_id] = await add_jobs(database)
+    for _ in range(3):
+        [_row] = await claim(database)
+        await sweep(database)
+        await sweep(database, max_sends=10)
+
+    job = await find(database, job_id)
+    assert (job.state, job.reason, job.deaths) == (JobState.FAILED, Reason.KILLED_WORKERS, 3)
+    assert await claim(database) == []
+
+
+async def test_a_job_that_vanished_is_sent_anew_and_its_run_followed_no_more(database):
+    row = await fly(database, estimate_usd="0.25")
+    poll = await claim_poll(database)
+    await move(database, send_anew(row.id, poll.lease, error="404", due_in=0))
+
+    job = await find(database, row.id)
+    assert (job.state, job.upstream_id, job.submitted_at) == (JobState.QUEUED, None, None)
+    [again] = await claim(database)
+    await move(database, snooze_submit(again.id, again.lease, error="429"))
+    first, _ = await ledger(database, row.id)
+    assert (await find(database, row.id)).state is JobState.QUEUED  # not back to what is gone
+    assert (first.fate, first.risk_usd) == (Fate.GONE, Decimal("0.25"))
+
+
+@pytest.mark.parametrize("listening", [False, True])
+async def test_one_that_was_heard_of_after_all_and_then_vanished_is_gone(database, listening):
+    """What was concluded of it without word of it gives way; else it would be followed for ever."""
+    row = await claim_one(database, estimate_usd="0.25")
+    if listening:
+        await listen(database)
+        await hear_of(database, await claim_one(database))
+    await move(database, lose_sight(row.id, row.lease, error="no reply", due_in=0))
+    await sweep(database)
+    [before] = await ledger(database, row.id)
+    async with database.begin() as session:
+        await follow_hints(session, [(row.id, row.lease, "up-1")])
+    poll = await claim_poll(database)
+
+    await move(database, send_anew(row.id, poll.lease, error="404", due_in=0))
+
+    [attempt] = await ledger(database, row.id)
+    assert before.fate is (Fate.ABSENT if listening else Fate.DOUBTFUL)
+    assert (attempt.fate, attempt.risk_usd) == (Fate.GONE, Decimal("0.25"))
+    job = await find(database, row.id)
+    assert (job.state, job.upstream_id) == (JobState.QUEUED, None)
+    [again] = await claim(database)
+    await move(database, retry_submit(again.id, again.lease, error="500", due_in=0))
+    assert (await find(database, row.id)).state is JobState.QUEUED
+
+
+async def test_a_late_writer_cannot_say_that_a_job_vanished(database):
+    row = await fly(database)
+    poll = await claim_poll(database)
+
+    await move(database, send_anew(row.id, new_id(), error="404", due_in=0))
+
+    [attempt] = await ledger(database, row.id)
+    assert ((await find(database, row.id)).lease, attempt.fate) == (poll.lease, None)
 
 
 async def test_an_unknown_job_is_left_alone_until_its_wait_is_over(database):
@@ -265,7 +453,9 @@ async def test_an_unknown_job_is_left_alone_until_its_wait_is_over(database):
     await move(database, lose_sight(row.id, row.lease, error="no reply", due_in=60))
 
     async with database.begin() as session:
-        ended = await resolve_unknown(session, max_attempts=3)
+        ended = await resolve_unknown(
+            session, endpoint=FLUX, longest_seconds=0, max_sends=3, max_attempts=10
+        )
 
     assert ended == []
 
@@ -399,7 +589,7 @@ async def test_a_queued_job_is_cancelled_at_once_and_never_claimed(database):
     assert await claim(database) == []
 
 
-async def test_a_job_in_flight_is_marked_and_due_now_and_its_poll_knows(database):
+async def test_a_job_in_flight_is_cancelled_at_the_upstream_before_it_is_asked_for(database):
     row = await fly(database)
     async with database.begin() as session:
         await session.execute(text("UPDATE jobs SET next_at = now() + interval '1 min'"))
@@ -407,6 +597,8 @@ async def test_a_job_in_flight_is_marked_and_due_now_and_its_poll_knows(database
     changed = await cancel(database, row.id)
 
     assert changed == {row.id: (JobState.IN_QUEUE, FLUX)}
+    row = await claim_cancel(database)
+    await move(database, stop(row, sent=True))
     assert (await claim_poll(database)).cancel
 
 
@@ -416,7 +608,7 @@ async def test_a_cancel_during_the_submit_is_due_as_soon_as_the_upstream_accepts
 
     await move(database, accept(row.id, row.lease, upstream_id="up-1", due_in=60))
 
-    assert (await claim_poll(database)).cancel
+    assert (await claim_cancel(database)).id == row.id
 
 
 async def test_a_cancelled_job_of_which_nothing_is_heard_ends_cancelled(database):
@@ -596,3 +788,79 @@ async def test_a_claim_that_was_cut_by_bytes_rings_for_the_rest_at_once(
 
     assert claimed == [1, 1]
     assert [one for one in rung if one[0] == StageName.SUBMIT] == [(StageName.SUBMIT, "large", 0.0)]
+
+
+async def test_a_lost_reply_to_a_job_that_is_to_be_cancelled_waits_for_word_of_it(database):
+    """It may run, and be billed: its webhook would find nothing if it had ended by then."""
+    row = await claim_one(database)
+    await cancel(database, row.id)
+    await move(database, lose_sight(row.id, row.lease, error="no reply", due_in=60))
+
+    async with database.begin() as session:
+        assert list(await find_unresolved_endpoints(session)) == []
+    followed = await hint(database, row)
+
+    assert followed == [(row.id, FLUX)]
+    assert (await claim_cancel(database)).id == row.id
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_an_earlier_attempt_that_was_heard_of_is_followed_when_the_next_worker_dies(
+    database, cancelled
+):
+    first = await claim_one(database)
+    await sweep(database)
+    await sweep(database)
+    [_second] = await claim(database)
+    await hint(database, first, "up-first")
+    if cancelled:
+        await cancel(database, first.id)
+
+    await sweep(database)
+    await sweep(database)
+
+    job = await find(database, first.id)
+    assert (job.state, job.upstream_id) == (JobState.IN_QUEUE, "up-first")
+    assert await claim(database) == []
+
+
+async def test_a_busy_answer_that_came_late_costs_no_attempt(database):
+    row = await claim_one(database)
+    await sweep(database)
+    await answer(database, row, Answer.BUSY)
+    await sweep(database)
+
+    [again] = await claim(database)
+
+    assert again.attempt == 1
+
+
+async def test_a_job_cancelled_while_it_was_unknown_and_never_taken_is_just_cancelled(database):
+    row = await claim_one(database)
+    await sweep(database)
+    await cancel(database, row.id)
+    await answer(database, row, Answer.UNSENT)
+
+    await sweep(database)
+
+    job = await find(database, row.id)
+    assert (job.state, job.reason) == (JobState.CANCELLED, Reason.CANCELLED)
+
+
+async def test_a_heartbeat_does_not_wait_for_rows_that_are_just_being_written(database):
+    row, other = await claim_one(database), await claim_one(database)
+    async with database.begin() as writing:
+        await move_jobs(writing, [lose_sight(row.id, row.lease, error="no reply", due_in=9)])
+        async with asyncio.timeout(10), database.begin() as beating:
+            for held in (row, other):
+                await extend_lease(
+                    beating,
+                    StageName.SUBMIT,
+                    ids=[row.id, other.id],
+                    lease=held.lease,
+                    seconds=500,
+                )
+
+    due = (await find(database, other.id)).next_at - dt.datetime.now(dt.UTC)
+    assert due > dt.timedelta(seconds=400)
+    assert (await find(database, row.id)).state is JobState.UNKNOWN

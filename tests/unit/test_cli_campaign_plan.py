@@ -21,7 +21,7 @@ def write(path: Path, content: str | bytes) -> Path:
 
 
 def make_source(path: Path, *, endpoint: str = FLUX, **options) -> Source:
-    given = {"sets": {}, "on_unknown": OnUnknown.AUTO, **options}
+    given = {"sets": {}, "on_unknown": OnUnknown.RESUBMIT, **options}
     return Source(path=path, endpoint=endpoint, **given)
 
 

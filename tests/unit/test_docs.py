@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.main import COMMANDS
+from models.job import Reason
+from tasks.retry_policy import ENDS, write_table
 from workers.operator_settings import OperatorSettings
 from workers.settings import Settings
 
@@ -41,6 +43,14 @@ def test_the_readme_names_only_commands_that_there_are():
 
     assert "settings" in named
     assert named <= set(COMMANDS)
+
+
+def test_the_readme_shows_the_table_of_ends():
+    assert write_table() in (ROOT / "README.md").read_text()
+
+
+def test_the_table_of_ends_has_every_reason_once():
+    assert sorted(end.reason for end in ENDS if end.reason) == sorted(Reason)
 
 
 def test_every_link_of_the_documents_leads_somewhere():

@@ -4,12 +4,13 @@ import asyncio
 import base64
 import hashlib
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from endpoints.client import open_http
-from endpoints.download import Downloaded, DownloadFailed, download
+from endpoints.download import DiskRefused, Downloaded, DownloadFailed, download
 
 CONTENT = bytes(range(256)) * 4_000  # a megabyte: several chunks
 
@@ -109,6 +110,64 @@ async def test_an_empty_body_is_no_file(http, tmp_path):
     async with serving(answer) as base:
         with pytest.raises(DownloadFailed, match="empty"):
             await download(http, base, tmp_path / "file")
+
+
+@pytest.mark.parametrize("announced", [False, True])
+async def test_a_file_above_the_limit_is_not_taken_even_if_its_length_is_not_said(
+    http, tmp_path, monkeypatch, announced
+):
+    monkeypatch.setattr("endpoints.download.MAX_FILE_BYTES", len(CONTENT) // 2)
+
+    async def answer(request):
+        response = web.StreamResponse()
+        if announced:
+            response.content_length = len(CONTENT)
+        await response.prepare(request)
+        await response.write(CONTENT)
+        return response
+
+    async with serving(answer) as base:
+        with pytest.raises(DownloadFailed, match="at most"):
+            await download(http, base, tmp_path / "file")
+
+    assert announced is not (tmp_path / "file").exists()
+
+
+async def test_a_disk_without_room_is_not_the_files_fault_and_is_not_filled(
+    http, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("endpoints.download.SPARE_BYTES", 2**62)
+
+    async def answer(_request):
+        return web.Response(body=CONTENT)
+
+    async with serving(answer) as base:
+        with pytest.raises(DiskRefused, match="bytes are free"):
+            await download(http, base, tmp_path / "file")
+
+    assert not (tmp_path / "file").exists()
+
+
+async def test_a_write_that_fails_half_way_is_not_the_files_fault(http, monkeypatch):
+    monkeypatch.setattr("endpoints.download.SPARE_BYTES", -(2**62))  # of /dev, which is tiny
+
+    async def answer(_request):
+        return web.Response(body=CONTENT)
+
+    async with serving(answer) as base:
+        with pytest.raises(DiskRefused, match="No space left on device"):
+            await download(http, base, Path("/dev/full"))
+
+
+async def test_a_folder_that_is_none_is_not_the_files_fault(http, tmp_path):
+    (tmp_path / "taken").write_bytes(b"")
+
+    async def answer(_request):
+        return web.Response(body=CONTENT)
+
+    async with serving(answer) as base:
+        with pytest.raises(DiskRefused):
+            await download(http, base, tmp_path / "taken" / "file")
 
 
 @pytest.mark.parametrize("status", [204, 206, 403, 404, 500])

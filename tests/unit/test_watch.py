@@ -144,7 +144,7 @@ def test_a_full_pool_is_told_and_is_not_deafness(world):
 
     assert world.look(round(FULL_SECONDS / LOOK_SECONDS) - 1) is None
     assert world.mailbox.said == "has every thread busy"
-    assert "no stage has ended for 600 s" in world.look(2)
+    assert f"no stage has ended for {FULL_SECONDS:.0f} s" in world.look(2)
 
 
 def test_a_full_pool_whose_stages_end_is_well(world):

@@ -49,7 +49,7 @@ from workers.backup.programs import Program, connect_by, find_program
 from workers.backup.server import database_server, has_database
 from workers.secret import load_secret
 from workers.settings import Settings
-from workers.store import open_store, read_chunks
+from workers.store import open_store, read_chunks, say_error
 
 COPIES_AT_ONCE = 4
 THUMBNAIL_BYTES = 30_000  # about; nothing is recorded of them
@@ -219,8 +219,7 @@ class Copier:
                     report("copying files", number, len(rows))
             except StoreError as error:
                 threads.shutdown(cancel_futures=True)
-                reason = str(error).partition("\n")[0]
-                raise BackupFailed(f"the store did not give a file: {reason}") from error
+                raise BackupFailed(f"the store did not give a file: {say_error(error)}") from error
             except BaseException:
                 threads.shutdown(cancel_futures=True)
                 raise

@@ -22,7 +22,7 @@ import obstore
 import psycopg
 from obstore.exceptions import BaseError as StoreError
 from obstore.store import ObjectStore
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from models import restore as tables
@@ -43,7 +43,7 @@ from workers.backup.programs import Program, find_program, major
 from workers.backup.server import database_server, has_database, refuse_running_stack
 from workers.secret import Secret
 from workers.settings import Settings
-from workers.store import open_store
+from workers.store import open_store, say_error
 
 NAMED_MOST = 3
 APPLICATION = "restore"
@@ -196,7 +196,7 @@ def _count_present(connection: Connection, version: str | None) -> Present:
         return Present(unusable="it has no Pressroom tables")
     try:
         jobs = count_jobs_by_state(connection)
-        newest = connection.scalar(text("SELECT max(created_at) FROM jobs"))
+        newest = tables.find_newest(connection)
     except DBAPIError as error:
         return Present(unusable=f"it cannot be read: {error.orig}")
     # Older tables lack what later migrations add: that is seen to once they are migrated.
@@ -257,7 +257,7 @@ def _replace_within(
     driver = connection.connection.driver_connection
     assert driver is not None  # noqa: S101 -- it is open
     load_dump(driver, backup, pg_restore, report)
-    connection.execute(text(f'SET search_path TO "{backup.manifest.schema}"'))
+    tables.use_schema(connection, backup.manifest.schema)
     _refuse_other_rows(connection, backup)
     report("migrating", 0, None)
     tables.migrate_within(connection)
@@ -303,8 +303,7 @@ def _size_in(store: ObjectStore, key: str) -> int | None:
     except FileNotFoundError:
         return None
     except StoreError as error:
-        reason = str(error).partition("\n")[0]
-        raise BackupFailed(f"the store does not answer: {reason}") from error
+        raise BackupFailed(f"the store does not answer: {say_error(error)}") from error
 
 
 def _refuse_damaged(backup: Backup, lacking: Sequence[StoredFile], report: Report) -> None:
@@ -329,8 +328,8 @@ def _copy_files(
         try:
             obstore.put(store, file.key, backup.root / file.key)
         except (StoreError, OSError) as error:
-            reason = str(error).partition("\n")[0]
-            raise BackupFailed(f"the store did not take {file.key}: {reason}") from error
+            said = say_error(error)
+            raise BackupFailed(f"the store did not take {file.key}: {said}") from error
         report("copying files", number, len(lacking))
 
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from models.attempt import APPEND_ONLY_TRIGGER
+from models.attempt import APPEND_ONLY_TRIGGER, REFUSE_LEDGER_CHANGE
 
 revision = "0001"
 down_revision = None
@@ -374,4 +374,5 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'pending'"),
     )
+    op.execute(REFUSE_LEDGER_CHANGE)
     op.execute(APPEND_ONLY_TRIGGER)

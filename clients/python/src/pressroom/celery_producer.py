@@ -32,10 +32,14 @@ def enqueue(
     input: Mapping[str, Any],
     *,
     job_id: str | uuid.UUID | None = None,
-    on_unknown: Literal["auto", "fail", "resubmit"] | None = None,
+    on_unknown: Literal["resubmit", "fail"] | None = None,
+    start_within: float | None = None,
+    finish_within: float | None = None,
     **send_options: Any,
 ) -> "CeleryResult[Any]":
     """Send the job; sending it again with the same `job_id` is the same job.
+
+    It is given up if it has not begun, or not ended, within so many seconds.
 
     Raises:
         ValueError: `job_id` is no UUID, or nothing would ever read what this app sends.
@@ -43,8 +47,12 @@ def enqueue(
     if not all((app.conf[name] or {}).get("global_keyprefix") for name in _PREFIXED):
         raise ValueError("this Celery app is not Pressroom's yet: call configure_celery(app)")
     kwargs: dict[str, Any] = {"endpoint": endpoint, "input": dict(input)}
-    if on_unknown is not None:
-        kwargs["on_unknown"] = on_unknown
+    said = {
+        "on_unknown": on_unknown,
+        "start_within": start_within,
+        "finish_within": finish_within,
+    }
+    kwargs |= {name: value for name, value in said.items() if value is not None}
     task_id = str(uuid.UUID(str(job_id))) if job_id is not None else str(uuid.uuid4())
     options = {"queue": QUEUE, **send_options, "task_id": task_id}
     return app.send_task(TASK, kwargs=kwargs, **options)

@@ -36,7 +36,8 @@ class Options(TypedDict, total=False):
 
     webhook: str | None  # where the end is posted to; see `verify_webhook`
     policy: Json | None  # ttl and executionTimeout (ms), lowPriority
-    on_unknown: Literal["auto", "fail", "resubmit"] | None  # if the upstream's reply is lost
+    on_unknown: Literal["resubmit", "fail"] | None  # if the upstream's reply is lost
+    start_within: float | None  # seconds in which it must begin, or it is given up
     cache: bool | None  # whether an earlier result for the same input will do
 
 
