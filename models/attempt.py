@@ -97,6 +97,15 @@ CREATE TRIGGER attempts_append_only BEFORE UPDATE OR DELETE ON attempts
 """
 
 
+# An attempt of a job that the upstream was heard to have taken, and still has; the latest.
+HEARD_OF = """
+    SELECT upstream_id, sent_at FROM attempts
+    WHERE attempts.job_id = {job}.id AND number > {job}.attempts_before
+      AND upstream_id IS NOT NULL AND fate IS DISTINCT FROM 'gone'
+    ORDER BY sent_at DESC LIMIT 1
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnd:
     """What was answered to one `/run`."""

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.attempt import HEARD_OF
 from models.base import count_rows
 from models.job import JobState, OnUnknown, Reason, Route
 from models.lane import DUE_ROWS, StageName, due_rows
@@ -237,29 +238,33 @@ _HELD_ROWS = {**DUE_ROWS, StageName.SUBMIT: "jobs WHERE state = 'submitting'"}
 
 # How a claim is undone; a try that was none is not counted. Of submissions nothing may be sent.
 _HAND_BACK: dict[StageName, TextClause] = {
-    StageName.SUBMIT: text("""
-        WITH unsent AS (
-            UPDATE attempts SET answer = 'unsent', answered_at = now()
-            FROM jobs
+    StageName.SUBMIT: text(f"""
+        WITH held AS (
+            SELECT jobs.id, cancel_requested_at IS NOT NULL AND heard.upstream_id IS NULL AS ended,
+                heard.upstream_id, heard.sent_at
+            FROM jobs LEFT JOIN LATERAL ({HEARD_OF.format(job="jobs")}) AS heard ON true
             WHERE jobs.lease = :lease AND jobs.state = 'submitting'
-              AND attempts.job_id = jobs.id AND attempts.lease = :lease
+        ), unsent AS (
+            UPDATE attempts SET answer = 'unsent', answered_at = now()
+            FROM held
+            WHERE attempts.job_id = held.id AND attempts.lease = :lease
               AND attempts.answer IS NULL
         ), told AS (
             UPDATE deliveries SET state = 'pending', next_at = now(), pending_at = now()
-            FROM jobs
-            WHERE jobs.lease = :lease AND jobs.state = 'submitting'
-              AND jobs.cancel_requested_at IS NOT NULL
-              AND deliveries.job_id = jobs.id AND deliveries.state = 'waiting'
+            FROM held
+            WHERE held.ended AND deliveries.job_id = held.id AND deliveries.state = 'waiting'
         )
         UPDATE jobs SET lease = NULL, attempt = attempt - 1,
-            state = CASE WHEN cancel_requested_at IS NULL THEN 'queued'
+            state = CASE WHEN held.upstream_id IS NOT NULL THEN 'in_queue'
+                WHEN NOT ended THEN 'queued'
                 WHEN cancel_reason IS NULL THEN 'cancelled' ELSE 'timed_out' END,
-            reason = CASE WHEN cancel_requested_at IS NOT NULL
-                THEN coalesce(cancel_reason, 'cancelled') END,
-            next_at = CASE WHEN cancel_requested_at IS NULL THEN now() END,
-            finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END
-        WHERE lease = :lease AND state = 'submitting'
-    """),
+            reason = CASE WHEN ended THEN coalesce(cancel_reason, 'cancelled') END,
+            upstream_id = held.upstream_id,
+            submitted_at = held.sent_at,
+            next_at = CASE WHEN NOT ended THEN now() END,
+            finished_at = CASE WHEN ended THEN now() END
+        FROM held WHERE jobs.id = held.id AND lease = :lease AND state = 'submitting'
+    """),  # noqa: S608 -- constants
     StageName.POLL: text("""
         UPDATE jobs SET lease = NULL, next_at = now()
         WHERE lease = :lease AND state IN ('in_queue', 'in_progress')

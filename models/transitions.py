@@ -23,6 +23,7 @@ import orjson
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.attempt import HEARD_OF
 from models.base import SUSPECT_DEATHS, SUSPECTED, count_rows
 from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason, Route
 from models.lane import StageName, due_rows
@@ -276,15 +277,6 @@ async def claim_submissions(
         )
         for row in rows
     ]
-
-
-# An attempt of a job that the upstream was heard to have taken, and still has; the latest.
-HEARD_OF = """
-    SELECT upstream_id, sent_at FROM attempts
-    WHERE attempts.job_id = {job}.id AND number > {job}.attempts_before
-      AND upstream_id IS NOT NULL AND fate IS DISTINCT FROM 'gone'
-    ORDER BY sent_at DESC LIMIT 1
-"""
 
 
 async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
