@@ -44,6 +44,7 @@ class Attempt(Base):
             "job_id",
             postgresql_where=text("fate IN ('doubtful', 'gone')"),
         ),
+        Index("attempts_at_fault", "job_id", postgresql_where=text("answer = 'fault'")),  # the same
         Index(
             "attempts_heard_of",  # the same
             "job_id",

@@ -4,6 +4,9 @@ An attempt is in doubt if its outcome was never learned and webhooks do not show
 never had it, or if the upstream forgot what it had taken (`attempts.fate`). If another attempt of
 its job was taken later, it may have been a double charge. If word came of one that had not been
 answered so, after its job had been sent again, it was one for certain, and is counted apart.
+
+So are those that were answered with a 5xx: by its own word the upstream took nothing. Should it
+have done so all the same, this is what it comes to.
 """
 
 from collections.abc import Sequence
@@ -24,6 +27,7 @@ class Doubts:
         twice: may have been charged beside another attempt of the same job.
         unused: may have been charged, and no other attempt was taken.
         certain: known to have been taken beside another.
+        denied: answered with a 5xx, and another attempt was taken later.
         unpriced: of all these, those whose price is not known.
     """
 
@@ -34,6 +38,8 @@ class Doubts:
     unused_usd: Decimal
     certain: int
     certain_usd: Decimal
+    denied: int
+    denied_usd: Decimal
     unpriced: int
 
 
@@ -42,13 +48,14 @@ _JUDGED = """
     SELECT jobs.id, jobs.key_id, coalesce(attempts.risk_usd, jobs.estimate_usd) AS usd,
         attempts.upstream_id IS NOT NULL AND answer IS DISTINCT FROM 'accepted'
             AND fate IS DISTINCT FROM 'gone' AS heard_of,
+        answer IS NOT DISTINCT FROM 'fault' AND attempts.upstream_id IS NULL AS denied,
         EXISTS (SELECT FROM attempts AS other
                 WHERE other.job_id = attempts.job_id AND other.sent_at > attempts.sent_at
                   AND (other.upstream_id IS NOT NULL
                        OR coalesce(other.answer, 'unknown') = 'unknown')
         ) AS again
     FROM attempts JOIN jobs ON jobs.id = attempts.job_id
-    WHERE (fate IN ('doubtful', 'gone')
+    WHERE (fate IN ('doubtful', 'gone') OR answer = 'fault'
            OR attempts.upstream_id IS NOT NULL AND answer IS DISTINCT FROM 'accepted')
       -- Forgotten, found again, and done: it was paid for, and for something.
       AND NOT (jobs.state = 'completed'
@@ -58,13 +65,15 @@ _JUDGED = """
 """
 
 _SUMS = """
-    count(*) FILTER (WHERE again AND NOT heard_of) AS twice,
-    coalesce(sum(usd) FILTER (WHERE again AND NOT heard_of), 0) AS twice_usd,
-    count(*) FILTER (WHERE NOT again AND NOT heard_of) AS unused,
-    coalesce(sum(usd) FILTER (WHERE NOT again AND NOT heard_of), 0) AS unused_usd,
+    count(*) FILTER (WHERE again AND NOT heard_of AND NOT denied) AS twice,
+    coalesce(sum(usd) FILTER (WHERE again AND NOT heard_of AND NOT denied), 0) AS twice_usd,
+    count(*) FILTER (WHERE NOT again AND NOT heard_of AND NOT denied) AS unused,
+    coalesce(sum(usd) FILTER (WHERE NOT again AND NOT heard_of AND NOT denied), 0) AS unused_usd,
     count(*) FILTER (WHERE again AND heard_of) AS certain,
     coalesce(sum(usd) FILTER (WHERE again AND heard_of), 0) AS certain_usd,
-    count(*) FILTER (WHERE usd IS NULL AND (again OR NOT heard_of)) AS unpriced
+    count(*) FILTER (WHERE again AND denied) AS denied,
+    coalesce(sum(usd) FILTER (WHERE again AND denied), 0) AS denied_usd,
+    count(*) FILTER (WHERE usd IS NULL AND (again OR NOT heard_of AND NOT denied)) AS unpriced
 """
 
 
@@ -102,7 +111,8 @@ async def list_doubtful_jobs(
             text(f"""
                 WITH judged AS ({_JUDGED})
                 SELECT DISTINCT id FROM judged
-                WHERE (again OR NOT heard_of) AND (CAST(:before AS uuid) IS NULL OR id < :before)
+                WHERE NOT denied AND (again OR NOT heard_of)
+                  AND (CAST(:before AS uuid) IS NULL OR id < :before)
                 ORDER BY id DESC LIMIT :limit
             """),  # noqa: S608 -- constants
             {"owner": owner, "job": None, "before": before, "limit": limit},

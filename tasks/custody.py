@@ -58,6 +58,11 @@ def find_problems(custody: Custody, *, clock: float) -> list[str]:
         problems.append(f"a file has not been copied for {_say(uncopied)}")
     if url is not None and url * clock < URL_SECONDS:
         problems.append(f"a file that is not copied dies upstream in {_say(max(url, 0.0))}")
+    if custody.lost:
+        problems.append(
+            f"{custody.lost:,} files that the store lost are still to be fetched again: if they "
+            "are where they were, PRESSROOM_STORE_URL named another place"
+        )
     if custody.given_up:
         problems.append(f"{custody.given_up:,} files were given up in the last day: they died")
     if custody.set_aside:

@@ -171,6 +171,8 @@ def describe_doubts(doubts: Doubts) -> dict[str, Any]:
         "possibly_for_nothing_usd": _number(doubts.unused_usd),
         "certainly_twice": doubts.certain,
         "certainly_twice_usd": _number(doubts.certain_usd),
+        "answered_5xx": doubts.denied,
+        "answered_5xx_usd": _number(doubts.denied_usd),
         "unpriced": doubts.unpriced,
     }
 

@@ -168,7 +168,8 @@ class AttemptForm(BaseModel):
 class DoubtsForm(BaseModel):
     """Attempts that may have been billed beside another of their job, or for nothing; and in money.
 
-    Certain are those of which word came after their job had been sent again.
+    Certain are those of which word came after their job had been sent again. Those that were
+    answered with a 5xx before another was taken are counted apart: by that, nothing was taken.
     """
 
     possibly_twice: int
@@ -177,6 +178,8 @@ class DoubtsForm(BaseModel):
     possibly_for_nothing_usd: float
     certainly_twice: int
     certainly_twice_usd: float
+    answered_5xx: int
+    answered_5xx_usd: float
     unpriced: int
 
 

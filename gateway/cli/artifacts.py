@@ -38,6 +38,8 @@ from tasks.results import describe_artifact
 from workers.runtime import Runtime
 from workers.store import say_error
 
+LINES_MOST = 50  # of `verify`, for people
+
 artifacts_app = typer.Typer(help="List, copy, verify and mend stored files.", no_args_is_help=True)
 
 
@@ -147,6 +149,9 @@ def verify(
             help="Download what is missing or changed again, where its URL lives. Costs nothing.",
         ),
     ] = False,
+    all_lost: Annotated[
+        bool, typer.Option("--all-lost", help="With --refetch: although none of them is there.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Read stored files again and hold their SHA-256 against what was recorded.
@@ -176,16 +181,19 @@ def verify(
         with Progress(console=notes, transient=True, disable=not notes.is_terminal) as progress:
             bar = progress.add_task("reading", total=total)
             async for page, problems in verify_store(
-                runtime, campaign_id=campaign_id, refetch=refetch
+                runtime, campaign_id=campaign_id, refetch=refetch, all_lost=all_lost
             ):
+                room = max(LINES_MOST - report.problems, 0)
                 report.add(page, problems)
                 progress.update(bar, completed=report.files)
                 if not as_json:
-                    for problem in problems:
+                    for problem in problems[:room]:
                         out.print(f"[red]{escape(str(problem))}[/red]", highlight=False)
         if as_json:
             print_json({**report.describe(), "tried_again": len(tried)})
         else:
+            if report.problems > LINES_MOST:
+                out.print(f"... and {report.problems - LINES_MOST:,} more; --json lists a thousand")
             out.print(str(report))
             if tried:
                 out.print(f"{len(tried):,} files that were set aside are tried again")

@@ -215,11 +215,12 @@ def doubts(
             found = {"keys": keys, "jobs": [str(one) for one in jobs]}
             print_json({**describe_doubts(total), **found})
             return
-        if not jobs:
+        if not jobs and not total.denied:
             notes.print("no attempt is in doubt")
             return
         table = make_table(
-            *("of", ">maybe twice", ">USD", ">maybe for nothing", ">USD", ">surely twice", ">USD")
+            *("of", ">maybe twice", ">USD", ">maybe for nothing", ">USD"),
+            *(">surely twice", ">USD", ">after a 5xx", ">USD"),
         )
         for one in (*each, total):
             name = names.get(one.key_id, "no key") if one.key_id else "no key"
@@ -231,11 +232,18 @@ def doubts(
                 say_usd(one.unused_usd),
                 f"{one.certain:,}",
                 say_usd(one.certain_usd),
+                f"{one.denied:,}",
+                say_usd(one.denied_usd),
             )
         out.print(table, highlight=False)
+        if total.denied:
+            notes.print("[dim]after a 5xx: by that answer nothing was taken[/dim]")
         if total.unpriced:
             notes.print(f"of {total.unpriced:,} no price is known")
-        out.print("\njobs  " + "  ".join(say_id(one) for one in jobs), highlight=False)
+        if jobs:
+            more = f"  (the newest {limit:,}; --limit shows more)" if len(jobs) == limit else ""
+            listed = "  ".join(say_id(one) for one in jobs)
+            out.print(f"\njobs  {listed}{more}", highlight=False)
 
     run(body)
 

@@ -21,16 +21,22 @@ from obstore.store import ObjectStore
 from PIL import Image
 
 from models.custody import Content, is_refetched, list_contents, list_files_of, refetch_content
+from models.errors import PressroomError
 from models.lane import StageName
 from tasks.media import make_thumbnail, probe
 from workers.runtime import Runtime
 from workers.store import read, read_chunks, say_error, write
 
 PAGE = 500
+PROBED = 10  # files, all of which are missing only in another store
 AT_ONCE = 8
 SHOWN_FILES = 20  # of those that share bytes
 SHOWN_PROBLEMS = 1000  # in JSON; all are counted
 STORE_ERRORS = (StoreError, OSError)  # obstore's own, and Python's
+
+
+class WrongStore(PressroomError):
+    """Nothing that was looked for is in the store: it is not the one that the files were put in."""
 
 
 class Fault(enum.StrEnum):
@@ -125,9 +131,16 @@ class Report:
 
 
 async def verify_store(
-    runtime: Runtime, *, campaign_id: UUID | None, refetch: bool
+    runtime: Runtime, *, campaign_id: UUID | None, refetch: bool, all_lost: bool = False
 ) -> AsyncIterator[tuple[Sequence[Content], Sequence[Problem]]]:
-    """Page by page: what was looked at, and what is wrong with it."""
+    """Page by page: what was looked at, and what is wrong with it.
+
+    Raises:
+        WrongStore: `refetch`, not `all_lost`, and none of the first files is there: nothing was
+            changed.
+    """
+    if refetch and not all_lost:
+        await _refuse_wrong_store(runtime, campaign_id)
     last: Content | None = None
     slots = asyncio.Semaphore(AT_ONCE)
 
@@ -143,6 +156,22 @@ async def verify_store(
         found = await asyncio.gather(*map(look, page))
         yield page, [problem for problems in found for problem in problems]
         last = page[-1]
+
+
+async def _refuse_wrong_store(runtime: Runtime, campaign_id: UUID | None) -> None:
+    async with runtime.database.begin() as session:
+        first = await list_contents(session, after=None, limit=PROBED, campaign_id=campaign_id)
+    if len(first) < PROBED:
+        return  # so few may well be lost
+    for content in first:
+        wrong = await asyncio.to_thread(_look_at_file, runtime.store, content)
+        if wrong is None or wrong[0] is not Fault.MISSING:
+            return
+    raise WrongStore(
+        f"none of the first {PROBED} files is in {runtime.settings.store_base}; nothing was "
+        "changed. If they were put elsewhere, set PRESSROOM_STORE_URL; if they are all lost, say "
+        "--all-lost"
+    )
 
 
 async def examine(runtime: Runtime, content: Content, *, refetch: bool) -> list[Problem]:

@@ -10,7 +10,7 @@ from PIL import Image
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from gateway.cli.verify import Fault, Problem, Remedy, examine, verify_store
+from gateway.cli.verify import Fault, Problem, Remedy, WrongStore, examine, verify_store
 from models.artifact import ArtifactState, NewArtifact, add_artifacts, get_artifact, list_artifacts
 from models.custody import (
     Content,
@@ -102,11 +102,13 @@ async def measure(runtime):
         return await measure_custody(session)
 
 
-async def verify(runtime, *, refetch=False):
+async def verify(runtime, *, refetch=False, all_lost=False):
     """(files looked at, problems)."""
     files = 0
     problems: list[Problem] = []
-    async for page, found in verify_store(runtime, campaign_id=None, refetch=refetch):
+    async for page, found in verify_store(
+        runtime, campaign_id=None, refetch=refetch, all_lost=all_lost
+    ):
         files += sum(content.files for content in page)
         problems += found
     return files, problems
@@ -227,6 +229,37 @@ async def test_the_alarm_is_raised_once_in_a_while_and_not_by_every_sweep(runtim
     assert (len(first), len(second), len(third)) == (1, 0, 1)
     assert [entry["event"] for entry in logs] == ["custody_alarm", "custody_alarm"]
     assert logs[0]["unread_seconds"] == pytest.approx(3600, abs=20)
+
+
+@pytest.mark.parametrize(
+    ("there", "all_lost", "refused"), [(0, False, True), (1, False, False), (0, True, False)]
+)
+async def test_a_store_in_which_nothing_is_found_is_taken_for_another(
+    runtime, monkeypatch, there, all_lost, refused
+):
+    monkeypatch.setattr("gateway.cli.verify.PROBED", 3)
+    files = [await add_stored(runtime, picture(level)) for level in (10, 50, 90)]
+    for file in files[there:]:
+        path_in_store(runtime, file.store_key).unlink()
+
+    if refused:
+        with pytest.raises(WrongStore, match="nothing was changed"):
+            await verify(runtime, refetch=True)
+    else:
+        await verify(runtime, refetch=True, all_lost=all_lost)
+
+    states = [(await find_file(runtime, file.id)).state for file in files]
+    assert states.count(ArtifactState.PENDING) == (0 if refused else 3 - there)
+
+
+async def test_files_that_are_still_to_be_fetched_again_are_a_problem(runtime):
+    file = await add_stored(runtime, picture())
+    path_in_store(runtime, file.store_key).unlink()
+    await verify(runtime, refetch=True)
+
+    problems = find_problems(await measure(runtime), clock=1.0)
+
+    assert [one for one in problems if one.startswith("1 files that the store lost")]
 
 
 async def test_a_store_that_is_as_it_was_has_no_problems(runtime):

@@ -127,9 +127,31 @@ async def test_word_of_an_attempt_after_its_job_was_sent_again_makes_it_certain(
     await hear_of(database, row)
 
     assert before == (1 if word is Answer.UNKNOWN else 0, 0, 0)
+    assert (await denied(database)) == 0
     assert await count(database) == (0, 0, 1)
     async with database.begin() as session:
         assert await list_doubtful_jobs(session, owner=None, limit=10) == [job_id]
+
+
+async def denied(database):
+    async with database.begin() as session:
+        found = await sum_doubts(session)
+    assert found.denied_usd == found.denied * PRICE
+    return found.denied
+
+
+async def test_a_5xx_before_another_attempt_was_taken_is_counted_apart(database):
+    await add_job(database)
+    row = await send(database)
+    move = retry_submit(row.id, row.lease, error="500", due_in=0)
+    await answer(database, row, Answer.FAULT, move)
+    assert await denied(database) == 0  # nothing else was sent yet
+
+    await take(database, await send(database))
+
+    assert (await denied(database), await count(database)) == (1, (0, 0, 0))
+    async with database.begin() as session:
+        assert await list_doubtful_jobs(session, owner=None, limit=10) == []
 
 
 async def test_an_attempt_that_is_heard_of_in_time_is_no_double_charge(database):

@@ -65,6 +65,7 @@ def upgrade() -> None:
     op.execute(REFUSE_LEDGER_CHANGE)
     for name, where in (
         ("attempts_in_doubt", "fate IN ('doubtful', 'gone')"),
+        ("attempts_at_fault", "answer = 'fault'"),
         ("attempts_heard_of", "upstream_id IS NOT NULL AND answer IS DISTINCT FROM 'accepted'"),
     ):
         op.create_index(name, "attempts", ["job_id"], postgresql_where=sa.text(where))
