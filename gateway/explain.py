@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 
-from models.job import TERMINAL, Job, JobState
+from models.job import TERMINAL, Job, JobState, OnUnknown
 from models.lane import LaneView, StageName
 
 
@@ -29,7 +29,8 @@ def explain(job: Job, lanes: Sequence[LaneView]) -> str:
         JobState.SUBMITTING: "a /run is on its way",
         JobState.IN_QUEUE: f"in the upstream's queue; asked for again in {due:.1f} s",
         JobState.IN_PROGRESS: f"being generated; asked for again in {due:.1f} s",
-        JobState.UNKNOWN: f"the reply to /run was lost ({job.error}); decided in {due:.0f} s",
+        JobState.UNKNOWN: f"the reply to /run was lost ({job.error}); if nothing is heard of it, "
+        f"in {due:.0f} s it is {_AFTER_UNKNOWN[job.on_unknown]}",
     }
     asked = ""
     if job.cancel_sent_at:
@@ -37,6 +38,9 @@ def explain(job: Job, lanes: Sequence[LaneView]) -> str:
     elif job.cancel_requested_at:
         asked = ", to be cancelled"
     return words[job.state] + asked
+
+
+_AFTER_UNKNOWN = {OnUnknown.RESUBMIT: "sent again", OnUnknown.FAIL: "given up"}
 
 
 def _stage(job: Job) -> StageName:

@@ -93,7 +93,8 @@ ENDS = (
         JobState.FAILED,
         Reason.UPSTREAM_FAULT,
         FAULT,
-        "look at the endpoint, then `jobs retry`; `jobs doubts` says what it would cost if the 5xx lied",
+        "look at the endpoint, then `jobs retry`; "
+        "`jobs doubts` says what it would cost if the 5xx lied",
     ),
     End(
         "no reply to `/run`, or none that says: reset, timeout, 502, 504, garbage; and no webhook",

@@ -98,7 +98,11 @@ def create(
         print_json(describe(made))
     else:
         files = f"{facts.files:,} files" if facts.with_files else "no files"
-        secret = "with the secret" if facts.with_secret else "without the secret"
+        secret = (
+            "with the secret"
+            if facts.with_secret
+            else "without the secret (keep DATA_DIR/secret apart, or --with-secret)"
+        )
         out.print(
             escape(
                 f"{made.folder}: {sum(facts.jobs.values()):,} jobs "

@@ -90,7 +90,10 @@ async def examine(settings: Settings, *, only: Sequence[str] | None = None) -> l
         "gateway": (check_gateway, f"{up}; without it lost replies are not found again"),
         "store": (check_store, "correct PRESSROOM_STORE_URL and the store's credentials"),
         "disk": (check_disk, "make room, or set PRESSROOM_STORE_URL to a bucket"),
-        "lanes": (check_lanes, "`pressroom lanes list` shows them"),
+        "lanes": (
+            check_lanes,
+            "`pressroom lanes list` shows them, `lanes resume` goes on with one that is paused",
+        ),
         "custody": (
             check_custody,
             "see `pressroom lanes list`, `artifacts list`; `artifacts refetch` tries a file again",

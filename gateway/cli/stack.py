@@ -201,7 +201,7 @@ def show_stack(settings: Settings) -> None:
             state.name,
             f"[{style}]{state.state.lower()}[/{style}]",
             str(state.pid or "-"),
-            f"{state.up_seconds} s" if state.up_seconds is not None else "-",
+            say_seconds(state.up_seconds),
             state.log,
         )
     out.print(table)
@@ -210,7 +210,7 @@ def show_stack(settings: Settings) -> None:
     login = f"user pressroom, password in {password}" if password.exists() else "user pressroom"
     out.print(f"\nupstream  {upstream}", highlight=False)
     out.print(f"gateway   http://{settings.gateway_host}:{settings.gateway_port}", highlight=False)
-    out.print(f"Flower    {flower_url(settings)}  ({login})", highlight=False)
+    out.print(f"Flower    {flower_url(settings)}  ({login})", highlight=False, soft_wrap=True)
 
 
 @run_app.command()
