@@ -122,14 +122,26 @@ CLAIM_DELIVERIES = {
 
 
 async def claim_polls(
-    session: AsyncSession, *, endpoint: str, limit: int, lease: UUID, lease_seconds: float
+    session: AsyncSession,
+    *,
+    endpoint: str,
+    limit: int,
+    lease: UUID,
+    lease_seconds: float,
+    proven: bool = True,
 ) -> Sequence[Poll]:
     """Take up to `limit` jobs in flight that are due; the longest overdue first.
 
     A job is due when it is likely to be done, so that is also the order in which results are
     nearest to being lost.
     """
-    values = {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds}
+    values = {
+        "endpoint": endpoint,
+        "limit": limit,
+        "lease": lease,
+        "lease_seconds": lease_seconds,
+        "proven": proven,
+    }
     return [
         Poll(
             id=row.id,
@@ -153,10 +165,22 @@ async def claim_polls(
 
 
 async def claim_cancels(
-    session: AsyncSession, *, endpoint: str, limit: int, lease: UUID, lease_seconds: float
+    session: AsyncSession,
+    *,
+    endpoint: str,
+    limit: int,
+    lease: UUID,
+    lease_seconds: float,
+    proven: bool = True,
 ) -> Sequence[Cancel]:
     """Take up to `limit` jobs in flight that are to be cancelled."""
-    values = {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds}
+    values = {
+        "endpoint": endpoint,
+        "limit": limit,
+        "lease": lease,
+        "lease_seconds": lease_seconds,
+        "proven": proven,
+    }
     return [
         Cancel(
             id=row.id,
@@ -171,10 +195,22 @@ async def claim_cancels(
 
 
 async def claim_artifacts(
-    session: AsyncSession, *, endpoint: str, limit: int, lease: UUID, lease_seconds: float
+    session: AsyncSession,
+    *,
+    endpoint: str,
+    limit: int,
+    lease: UUID,
+    lease_seconds: float,
+    proven: bool = True,
 ) -> Sequence[Download]:
     """Take up to `limit` artifacts that are to be downloaded."""
-    values = {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds}
+    values = {
+        "endpoint": endpoint,
+        "limit": limit,
+        "lease": lease,
+        "lease_seconds": lease_seconds,
+        "proven": proven,
+    }
     return [
         Download(
             id=row.id,
@@ -197,9 +233,16 @@ async def claim_deliveries(
     limit: int,
     lease: UUID,
     lease_seconds: float,
+    proven: bool = True,
 ) -> Sequence[Notice]:
     """Take up to `limit` deliveries of jobs that have ended: of Celery's, or webhooks."""
-    values = {"endpoint": endpoint, "limit": limit, "lease": lease, "lease_seconds": lease_seconds}
+    values = {
+        "endpoint": endpoint,
+        "limit": limit,
+        "lease": lease,
+        "lease_seconds": lease_seconds,
+        "proven": proven,
+    }
     return [
         Notice(
             id=row.id,

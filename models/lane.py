@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import SUSPECTED, Base, word_column
+from models.base import SUSPECT_DEATHS, SUSPECTED, Base, word_column
 from models.job import TO_CANCEL, TO_POLL
 
 CLOSE_SECONDS = 1.0  # the first time; twice as long each time after, without an answer between
@@ -60,21 +60,24 @@ DUE_ROWS = {
 
 # Its holders died of a row, so that it is about to be set aside: no claim takes it.
 _SPARED = f"NOT ({SUSPECTED})"
+# If its next holder dies, a row is set aside.
+_LAST_CHANCE = f"deaths + CAST(lease IS NOT NULL AS int) >= {SUSPECT_DEATHS - 1}"
 
 
 def due_rows(stage: StageName) -> str:
     """The beginning of a claim: due rows of an open lane, which no other claim holds.
 
-    `WITH` items, of which the last is named `due`; their parameters are :endpoint and :limit.
-    States and stage stand in the text, for a generic plan cannot prove that a parameter matches a
-    partial index.
+    `WITH` items, of which the last is named `due`; their parameters are :endpoint, :limit and
+    :proven. States and stage stand in the text, for a generic plan cannot prove that a parameter
+    matches a partial index.
 
     A row whose worker died is claimed alone: if it kills the next one as well, it is known which
-    it was. Whoever held it last is dead if its lease was neither given back nor extended.
+    it was. Whoever held it last is dead if its lease was neither given back nor extended. Its last
+    chance it has with a worker that is proven (`:proven`) not to die of something else.
     """
     lane = f"lanes.stage = '{stage}' AND lanes.endpoint = :endpoint"
     rows = f"""{DUE_ROWS[stage]} AND endpoint = :endpoint AND next_at <= now()
-        AND {_SPARED}"""
+        AND {_SPARED} AND (:proven OR NOT {_LAST_CHANCE})"""
     return f"""
         probe AS MATERIALIZED (
             -- Of several that come at once, one finds the lane still open.
@@ -217,7 +220,8 @@ async def seconds_until_due(session: AsyncSession, stage: StageName, endpoint: s
         SELECT CASE WHEN coalesce(lane.paused, false) THEN NULL ELSE
             greatest(0, extract(epoch FROM
                 greatest(row.next_at, lane.closed_until) - now())) END
-        FROM (SELECT next_at FROM {DUE_ROWS[stage]} AND endpoint = :endpoint AND {_SPARED}
+        FROM (SELECT next_at FROM {DUE_ROWS[stage]} AND endpoint = :endpoint
+                AND NOT {_LAST_CHANCE}  -- for those the sweep rings
               ORDER BY next_at LIMIT 1) row
         LEFT JOIN lanes lane ON lane.stage = :stage AND lane.endpoint = :endpoint
     """)  # noqa: S608 -- DUE_ROWS is a constant of this module

@@ -247,7 +247,13 @@ CLAIM_SUBMISSIONS: TextClause = text(f"""
 
 
 async def claim_submissions(
-    session: AsyncSession, *, endpoint: str, limit: int, lease: UUID, lease_seconds: float
+    session: AsyncSession,
+    *,
+    endpoint: str,
+    limit: int,
+    lease: UUID,
+    lease_seconds: float,
+    proven: bool = True,
 ) -> Sequence[Submission]:
     """Take up to `limit` queued jobs, and write an attempt for each into the ledger.
 
@@ -259,6 +265,7 @@ async def claim_submissions(
         "bytes": CLAIM_BYTES,
         "lease": lease,
         "lease_seconds": lease_seconds,
+        "proven": proven,
     }
     rows = await session.execute(CLAIM_SUBMISSIONS, values)
     return [

@@ -85,7 +85,12 @@ async def claim(
     await sweep_spool(runtime.settings)
     async with runtime.database.begin() as session:
         return await claim_artifacts(
-            session, endpoint=endpoint, limit=limit, lease=lease, lease_seconds=lease_seconds
+            session,
+            endpoint=endpoint,
+            limit=limit,
+            lease=lease,
+            lease_seconds=lease_seconds,
+            proven=runtime.proven,
         )
 
 

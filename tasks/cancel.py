@@ -40,7 +40,12 @@ async def claim(
 ) -> Sequence[Cancel]:
     async with runtime.database.begin() as session:
         return await claim_cancels(
-            session, endpoint=endpoint, limit=limit, lease=lease, lease_seconds=lease_seconds
+            session,
+            endpoint=endpoint,
+            limit=limit,
+            lease=lease,
+            lease_seconds=lease_seconds,
+            proven=runtime.proven,
         )
 
 

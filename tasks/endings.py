@@ -29,6 +29,7 @@ async def claim_endings(
     limit: int,
     lease: UUID,
     lease_seconds: float,
+    proven: bool = True,
 ) -> Sequence[Ending]:
     """Take up to `limit` due deliveries of a stage, each with all that it can tell."""
     notices = await claim_deliveries(
@@ -38,6 +39,7 @@ async def claim_endings(
         limit=limit,
         lease=lease,
         lease_seconds=lease_seconds,
+        proven=proven,
     )
     job_ids = [notice.job_id for notice in notices]
     jobs = {job.id: job for job in await list_jobs(session, JobFilter(job_ids=job_ids), limit=None)}

@@ -85,6 +85,7 @@ async def claim(
             limit=limit,
             lease=lease,
             lease_seconds=lease_seconds,
+            proven=runtime.proven,
         )
     links = await runtime.links()
     return [Word(one.notice, describe_job(one.job, one.files, links)) for one in endings]

@@ -71,7 +71,12 @@ async def claim(
 ) -> Sequence[Poll]:
     async with runtime.database.begin() as session:
         return await claim_polls(
-            session, endpoint=endpoint, limit=limit, lease=lease, lease_seconds=lease_seconds
+            session,
+            endpoint=endpoint,
+            limit=limit,
+            lease=lease,
+            lease_seconds=lease_seconds,
+            proven=runtime.proven,
         )
 
 

@@ -69,7 +69,12 @@ async def claim(
 ) -> Sequence[Submission]:
     async with runtime.database.begin() as session:
         return await claim_submissions(
-            session, endpoint=endpoint, limit=limit, lease=lease, lease_seconds=lease_seconds
+            session,
+            endpoint=endpoint,
+            limit=limit,
+            lease=lease,
+            lease_seconds=lease_seconds,
+            proven=runtime.proven,
         )
 
 

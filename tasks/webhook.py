@@ -77,6 +77,7 @@ async def claim(
             limit=limit,
             lease=lease,
             lease_seconds=lease_seconds,
+            proven=runtime.proven,
         )
         keys = await get_keys(session, {one.job.key_id for one in endings if one.job.key_id})
     links = await runtime.links()

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,6 +33,7 @@ from workers.store import open_store
 
 log = structlog.get_logger()
 REDIS_SECONDS = 5.0
+PROVEN_SECONDS = 20.0
 OPEN_SECONDS = 30.0
 
 
@@ -53,8 +55,14 @@ class Runtime:
     store: ObjectStore
     catalogue: Catalogue
     operator: OperatorSettingsReader
+    began: float = field(default_factory=time.monotonic)
     stopping: threading.Event = field(default_factory=threading.Event)
     lane_runs: Counter[tuple[str, str]] = field(default_factory=Counter)  # under way, of this loop
+
+    @property
+    def proven(self) -> bool:
+        """Whether it has worked for long enough that its death would tell something."""
+        return time.monotonic() - self.began >= PROVEN_SECONDS
 
     async def operator_settings(self) -> OperatorSettings:
         return await self.operator.get()

@@ -65,6 +65,7 @@ async def claim_rows(
     limit: int = 10,
     lease: UUID | None = None,
     lease_seconds: float = 60.0,
+    proven: bool = True,
 ) -> Sequence[UUID]:
     """What the stage's claim takes; with a lease of below zero, its holder is dead at once."""
     lease = lease or new_id()
@@ -72,7 +73,12 @@ async def claim_rows(
     async with database.begin() as session:
         if stage in CLAIMS:
             rows = await CLAIMS[stage](
-                session, endpoint=FLUX, limit=limit, lease=lease, lease_seconds=lease_seconds
+                session,
+                endpoint=FLUX,
+                limit=limit,
+                lease=lease,
+                lease_seconds=lease_seconds,
+                proven=proven,
             )
         else:
             rows = await claim_deliveries(
@@ -82,5 +88,6 @@ async def claim_rows(
                 limit=limit,
                 lease=lease,
                 lease_seconds=lease_seconds,
+                proven=proven,
             )
     return [row.id for row in rows]

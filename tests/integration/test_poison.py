@@ -8,7 +8,7 @@ from models.claims import extend_lease, hand_back
 from models.interventions import retry_jobs
 from models.job import JobState, Reason
 from models.job_queries import get_job
-from models.lane import StageName
+from models.lane import StageName, find_lanes, seconds_until_due
 from models.poison import set_aside_rows
 from models.transitions import ask_again, move_jobs, set_aside_jobs
 from tasks.sweep import sweep_lanes
@@ -194,3 +194,35 @@ async def test_what_was_set_aside_does_not_hold_up_the_rest_of_its_lane(database
         assert await claim_rows(database, StageName.POLL, lease_seconds=DEAD) == [poison]
 
     assert len(await claim_rows(database, StageName.POLL)) == 3
+
+
+@pytest.mark.parametrize("stage", LEASED)
+async def test_its_last_chance_a_row_has_with_a_worker_that_does_not_die_of_something_else(
+    database, stage
+):
+    """All workers are killed, again and again: what they held may be as good as any."""
+    await fill_stage(database, stage, 1)
+    for _ in range(SUSPECT_DEATHS - 1):
+        assert len(await claim_rows(database, stage, lease_seconds=DEAD, proven=False)) == 1
+    async with database.begin() as session:
+        due = await seconds_until_due(session, stage, FLUX)
+        lanes = {lane.stage: lane.due for lane in await find_lanes(session)}
+
+    young = await claim_rows(database, stage, proven=False)
+    old = await claim_rows(database, stage, proven=True)
+
+    assert (due, young, len(old)) == (None, [], 1)
+    assert lanes[stage]  # so the sweep rings until one comes
+
+
+async def test_a_job_is_sent_for_the_last_time_by_a_worker_that_does_not_die_of_something_else(
+    database,
+):
+    await fill_stage(database, StageName.SUBMIT, 1)
+    async with database.begin() as session:
+        await session.execute(text(f"UPDATE jobs SET deaths = {SUSPECT_DEATHS - 1}"))
+
+    young = await claim_rows(database, StageName.SUBMIT, proven=False)
+    old = await claim_rows(database, StageName.SUBMIT, proven=True)
+
+    assert (young, len(old)) == ([], 1)
