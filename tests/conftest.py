@@ -31,6 +31,9 @@ from workers.stack import postgres, valkey
 from workers.stack.lifecycle import bring_up, take_down
 from workers.stack.supervisor import Supervisor
 
+# Names the data folder of servers that run already, and are left running: `scripts/mutants`.
+KEPT_SERVICES = "TESTS_KEPT_SERVICES"
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -41,6 +44,11 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Servers of this session, and the settings that reach them."""
+    if kept := os.environ.get(KEPT_SERVICES):
+        settings = Settings(data_dir=Path(kept))
+        migrate(settings.database_dsn)
+        yield settings
+        return
     data = tmp_path_factory.mktemp("services")
     settings = Settings(data_dir=data)
     sockets = settings.socket_dir

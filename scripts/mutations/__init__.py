@@ -1,0 +1,1 @@
+"""What mutants are made of, and how the tests are run against each: `scripts/mutants`."""
