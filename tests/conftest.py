@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -42,14 +43,26 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def data_root() -> Iterator[Path]:
+    """Where servers keep their data. Not in pytest's own folder: a second pytest that begins while
+    this one runs closes that to the user that PostgreSQL runs as.
+    """
+    with tempfile.TemporaryDirectory(
+        prefix="pressroom-tests-", ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def services(data_root: Path) -> Iterator[Settings]:
     """Servers of this session, and the settings that reach them."""
     if kept := os.environ.get(KEPT_SERVICES):
         settings = Settings(data_dir=Path(kept))
         migrate(settings.database_dsn)
         yield settings
         return
-    data = tmp_path_factory.mktemp("services")
+    data = data_root / "services"
+    data.mkdir()
     settings = Settings(data_dir=data)
     sockets = settings.socket_dir
     postgres.prepare(data / "postgres", sockets)
@@ -132,10 +145,10 @@ async def runtime(settings: Settings) -> AsyncIterator[Runtime]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def stack(data_root: Path) -> Iterator[Settings]:
     """A whole stack of real processes, brought up as `pressroom up` does; one a test file."""
     settings = Settings(
-        data_dir=tmp_path_factory.mktemp("stack"),
+        data_dir=Path(tempfile.mkdtemp(prefix="stack-", dir=data_root)),
         gateway_port=free_port(),
         flower_port=free_port(),
         emulator_port=free_port(),

@@ -248,6 +248,7 @@ class Watch:
         )
         self._process.runtime.stopping.set()
         deadline = time.monotonic() + LEAVE_SECONDS
-        while state.active_requests and time.monotonic() < deadline:
+        # Not Celery's requests: of those that a deaf worker holds some never end.
+        while self._process.runtime.lane_runs and time.monotonic() < deadline:
             self._closed.wait(0.1)
         self._die(DEAF_EXIT)

@@ -270,7 +270,7 @@ def test_an_operators_setting_is_kept_until_it_is_unset(pressroom):
 
     assert done.returncode == 0
     assert (changed["value"], changed["set"]) == (5, True)
-    assert (unset["value"], unset["set"]) == (3, False)
+    assert (unset["value"], unset["set"]) == (10, False)
 
 
 def test_two_migrations_at_once_both_end_well(pressroom):

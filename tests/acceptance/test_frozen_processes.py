@@ -14,9 +14,10 @@ from workers.app import QUEUES, make_app
 from workers.health import check_queues, find_silent_workers
 from workers.sign import Sign
 from workers.stack.supervisor import Supervisor
-from workers.watch import own_queue
+from workers.watch import DEAF_SECONDS, LEAVE_SECONDS, own_queue
 
-REPLACED_SECONDS = 75.0  # 30 of silence, what a deaf worker waits for its stages, and a restart
+# What a deaf worker waits for its stages, and a restart.
+REPLACED_SECONDS = DEAF_SECONDS + LEAVE_SECONDS + 35.0
 FROZEN = ("worker-1", "gateway", "beat")
 DEAF = "worker-2"
 
@@ -34,11 +35,22 @@ def deafen(stack, node):
         assert app.control.ping(destination=[node])
 
 
+async def wait_until_seen(stack, wanted):
+    """Until a first sign of life the watchdog is patient with a process: it may be starting."""
+    log = Supervisor(stack).logs / "watchdog.log"
+    async with asyncio.timeout(60):
+        while not all(  # noqa: ASYNC110 -- a log tells nobody
+            f'"pid": {wanted[name]}, "event": "process_seen"' in log.read_text() for name in FROZEN
+        ):
+            await asyncio.sleep(0.2)
+
+
 async def test_what_is_frozen_or_deaf_is_replaced_and_nothing_else(stack):
     before = pids(stack)
     if DEAF not in before:
         pytest.skip("it has one worker")
     await asyncio.to_thread(deafen, stack, f"{DEAF}@{socket.gethostname()}")
+    await wait_until_seen(stack, before)
     for name in FROZEN:
         os.kill(before[name], signal.SIGSTOP)
 

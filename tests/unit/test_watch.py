@@ -67,12 +67,13 @@ class World:
         self.stopping = threading.Event()
         monkeypatch.setattr("workers.watch.time.monotonic", lambda: self.now)
         monkeypatch.setattr("workers.watch.state.reserved_requests", self.busy)
-        monkeypatch.setattr("workers.watch.state.active_requests", set())
         self.tmp_path = tmp_path
         process: Any = SimpleNamespace(
             loop=self.loop,
             runtime=SimpleNamespace(
-                settings=SimpleNamespace(worker_threads=THREADS), stopping=self.stopping
+                lane_runs={},
+                settings=SimpleNamespace(worker_threads=THREADS),
+                stopping=self.stopping,
             ),
         )
         self.watch = Watch(

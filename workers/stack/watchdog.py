@@ -76,6 +76,8 @@ class Watchdog:
             watched = self._watched[state.name] = Watched(state.pid)
         sign = self._find_sign(state)
         if sign is not None and sign != watched.sign:
+            if watched.sign is None:
+                log.info("process_seen", name=state.name, pid=state.pid)
             watched.sign = sign
             watched.silent_seconds = 0.0
         else:
