@@ -20,6 +20,7 @@ _STATES = (
     f"{_T}cancel_lane.py",
     f"{_T}start_deadline.py",
     f"{_T}lanes_table.py",
+    f"{_T}lane_hangs.py",
     f"{_T}lane.py",
 )
 _FILES = (

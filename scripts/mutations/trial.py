@@ -21,7 +21,9 @@ from scripts.mutations.trace import Traced
 
 BASELINE_SECONDS = 900.0
 LEAST_SECONDS = 30.0
-MOST_SECONDS = 10.0  # of unchanged tests for one mutant; what takes longer is for the slow ones
+# Of unchanged tests for one mutant; what takes longer is left out.
+MOST_SECONDS = 10.0
+MOST_SECONDS_OF_ALL = 40.0  # where it is not known which call it
 TIMES_SLOWER = 5.0  # than unchanged, until it counts as hanging
 
 _FAILED = re.compile(r"^FAILED (\S+)", re.MULTILINE)
@@ -163,9 +165,9 @@ class Trial:
     def choose_tests(self, mutant: Mutant) -> tuple[list[str], float]:
         """Those that call its function, and how long they take.
 
-        First those that have noticed most of its other mutants, then the quickest, for
-        `MOST_SECONDS`. All of the module's, if it is in no function, or in one that runs when it is
-        loaded.
+        First those that have noticed most of its other mutants, then the quickest, for as long as
+        `MOST_SECONDS` says. Of the module's, if it is in no function, or in one that runs when it
+        is loaded.
         """
         tests = {
             test: facts
@@ -173,13 +175,15 @@ class Trial:
             for test, facts in self._files.get(file, {}).items()
         }
         name = f"{mutant.module}:{mutant.function}"
-        concerned = {test for test, facts in tests.items() if name in facts.called} or set(tests)
+        concerned = {test for test, facts in tests.items() if name in facts.called}
+        most = MOST_SECONDS if concerned else MOST_SECONDS_OF_ALL
+        concerned = concerned or set(tests)
         noticed = self._noticed[name]
         ordered = sorted(concerned, key=lambda test: (-noticed[test], tests[test].seconds))
         chosen: list[str] = []
         seconds = 0.0
         for test in ordered:
-            if chosen and seconds + tests[test].seconds > MOST_SECONDS:
+            if chosen and seconds + tests[test].seconds > most:
                 break
             chosen.append(test)
             seconds += tests[test].seconds

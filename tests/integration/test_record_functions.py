@@ -715,6 +715,20 @@ async def test_how_long_a_job_took_is_learned(lane, monkeypatch, execution_ms, d
     assert learned == [pytest.approx(lane.runtime.real_seconds(seconds))]
 
 
+async def test_a_job_cancelled_while_it_was_asked_for_is_not_sent_anew_and_its_end_is_told(lane):
+    row = await lane.fly(misses=MISSES_ALLOWED)
+    other = await lane.fly()
+    async with lane.database.begin() as session:
+        await session.execute(text(DELIVERIES), {"state": "waiting", "leased": False})
+        await cancel_jobs(session, job_ids=[row.id])
+
+    await lane.poll(other, Running(UpstreamState.IN_PROGRESS))
+    chain = await lane.poll(row, Missing())
+
+    assert (await lane.find(row))[0].state is JobState.CANCELLED
+    assert chain[StageName.WEBHOOK] == chain[StageName.NOTIFY] == 0
+
+
 async def test_a_result_is_billed_its_files_noted_and_its_producers_told(lane):
     row = await lane.fly()
     async with lane.database.begin() as session:
@@ -998,3 +1012,37 @@ def test_the_celery_task_that_asked_for_a_job_ends_as_the_job_did(state):
     told = app.AsyncResult(task_id)
     assert told.successful() is (state is JobState.COMPLETED)
     assert "why" in str(told.result)
+
+
+@pytest.mark.parametrize(
+    ("seconds_left", "ttl_seconds"), [(100.0, 100.0), (0.5, 10.0), (-5.0, 10.0)]
+)
+async def test_the_policy_is_sent_on_the_upstreams_clock_with_what_is_left_of_it(
+    lane, monkeypatch, seconds_left, ttl_seconds
+):
+    sent = {}
+
+    async def submit(_endpoint, _input, **options):
+        sent.update(options)
+        return Accepted("u", 200)
+
+    monkeypatch.setattr(lane.runtime.upstream, "submit", submit)
+    clock = lane.runtime.upstream_seconds(1.0)
+    row = Submission(
+        id=new_id(),
+        lease=new_id(),
+        endpoint=FLUX,
+        attempt=1,
+        input={},
+        on_unknown=OnUnknown.FAIL,
+        policy={"ttl": 600_000, "executionTimeout": 20_000, "lowPriority": True},
+        seconds_left=seconds_left / clock,
+    )
+
+    await submit_stage.act(lane.runtime, row)
+
+    assert sent["policy"] == {
+        "ttl": pytest.approx(ttl_seconds * 1000),
+        "executionTimeout": pytest.approx(20_000 * clock),
+        "lowPriority": True,
+    }

@@ -1,18 +1,23 @@
 """Rules of the state machine that its property tests meet too seldom, one by one."""
 
+from decimal import Decimal
+
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
-from models.attempt import Answer, AttemptEnd, answer_attempts
+from models.artifact import settle_measured
+from models.attempt import Answer, AttemptEnd, Fate, answer_attempts
 from models.base import new_id
-from models.claims import hand_back
-from models.interventions import cancel_jobs, find_purgeable
+from models.claims import claim_polls, find_recent_submits, hand_back
+from models.interventions import begin_streaming, cancel_jobs, find_purgeable, retry_jobs
 from models.job import JobState, OnUnknown, Reason
 from models.job_queries import get_job, list_attempts
-from models.lane import StageName
+from models.lane import StageName, list_lane_states
 from models.transitions import (
     NewJob,
     accept,
+    ask_again,
     claim_submissions,
     end,
     enqueue_jobs,
@@ -27,6 +32,7 @@ from models.transitions import (
     snooze_submit,
 )
 from tests.integration.conftest import FLUX
+from tests.integration.stage_rows import TABLES, claim_rows, fill_stage
 
 
 async def add_jobs(database, count=1, **options):
@@ -230,3 +236,232 @@ async def test_a_purge_by_a_key_takes_its_own_alone(database, issue):
 
     async with database.begin() as session:
         assert await find_purgeable(session, endpoint=FLUX, owner=mine) == [job_id]
+
+
+LEDGER = {
+    "lease": "gen_random_uuid()",
+    "number": "number + 1",
+    "endpoint": "'another'",
+    "sent_at": "now() + interval '1 s'",
+    "answered_at": "now() + interval '1 s'",
+    "answer": "'busy'",
+    "http_status": "500",
+    "upstream_id": "'up-2'",
+    "error": "'e2'",
+    "cost_usd": "2",
+    "fate": "'absent'",
+    "risk_usd": "2",
+}
+
+
+@pytest.mark.parametrize("change", ["another value", "no value"])
+@pytest.mark.parametrize("column", LEDGER)
+async def test_no_fact_in_the_ledger_is_changed_once_it_is_written(database, column, change):
+    await add_jobs(database)
+    await claim(database)
+    async with database.begin() as session:
+        await session.execute(
+            text("""
+                UPDATE attempts SET answered_at = now(), answer = 'unknown', http_status = 200,
+                    upstream_id = 'up-1', error = 'e', cost_usd = 1, fate = 'doubtful', risk_usd = 1
+            """)
+        )
+
+    value = LEDGER[column] if change == "another value" else "NULL"
+    with pytest.raises(DBAPIError, match=r"append-only|null value"):
+        async with database.begin() as session:
+            await session.execute(text(f"UPDATE attempts SET {column} = {value}"))
+
+
+async def test_no_row_of_the_ledger_is_deleted(database):
+    await add_jobs(database)
+    await claim(database)
+
+    with pytest.raises(DBAPIError, match="append-only"):
+        async with database.begin() as session:
+            await session.execute(text("DELETE FROM attempts"))
+
+
+async def test_the_last_attempt_decides_of_a_job_and_not_an_earlier_one(database):
+    await add_jobs(database, on_unknown=OnUnknown.FAIL)
+    [first] = await claim(database)
+    async with database.begin() as session:
+        await move_jobs(session, [retry_submit(first.id, first.lease, error="500", due_in=0)])
+        answered = AttemptEnd(job_id=first.id, lease=first.lease, answer=Answer.FAULT)
+        await answer_attempts(session, [answered])
+    await claim(database)
+
+    async with database.begin() as session:
+        await run_out(session)
+        fates = [attempt.fate for attempt in await list_attempts(session, first.id)]
+
+    job = await find(database, first.id)
+    assert (job.state, job.reason) == (JobState.FAILED, Reason.OUTCOME_UNKNOWN)
+    assert fates == [None, Fate.DOUBTFUL]
+
+
+async def test_a_move_that_a_state_does_not_allow_is_not_written_though_the_lease_holds(database):
+    await add_jobs(database)
+    [row] = await claim(database)
+    async with database.begin() as session:
+        await move_jobs(session, [accept(row.id, row.lease, upstream_id="u", due_in=0)])
+        [poll] = await claim_polls(
+            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+        )
+
+        moved = await move_jobs(session, [lose_sight(poll.id, poll.lease, error="e", due_in=1)])
+
+    assert moved == set()
+
+
+async def test_of_jobs_handed_back_together_the_one_that_was_heard_of_is_followed(database):
+    await add_jobs(database, 2)
+    first, second = await claim(database)
+    async with database.begin() as session:
+        for row in (first, second):
+            await move_jobs(session, [retry_submit(row.id, row.lease, error="500", due_in=0)])
+    again, _ = await claim(database)
+    async with database.begin() as session:
+        await follow_hints(session, [(first.id, first.lease, "up-1")])
+
+    async with database.begin() as session:
+        assert await hand_back(session, StageName.SUBMIT, lease=again.lease) == 2
+
+    states = [(await find(database, row.id)).state for row in (first, second)]
+    assert states == [JobState.IN_QUEUE, JobState.QUEUED]
+
+
+async def test_what_was_heard_of_before_a_retry_was_asked_for_is_not_followed_after(database):
+    await add_jobs(database)
+    [first] = await claim(database)
+    async with database.begin() as session:
+        await move_jobs(session, [accept(first.id, first.lease, upstream_id="u", due_in=0)])
+        found = AttemptEnd(
+            job_id=first.id, lease=first.lease, answer=Answer.ACCEPTED, upstream_id="u"
+        )
+        await answer_attempts(session, [found])
+        [poll] = await claim_polls(
+            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+        )
+        await move_jobs(session, [end(poll.id, poll.lease, state=JobState.FAILED)])
+        await retry_jobs(session, job_ids=[first.id])
+    [again] = await claim(database)
+
+    async with database.begin() as session:
+        await move_jobs(session, [snooze_submit(again.id, again.lease, error="429")])
+
+    assert (await find(database, first.id)).state is JobState.QUEUED
+
+
+async def test_after_a_retry_sends_are_counted_anew(database):
+    await add_jobs(database)
+    for _ in range(2):
+        [row] = await claim(database)
+        async with database.begin() as session:
+            await move_jobs(session, [accept(row.id, row.lease, upstream_id="u", due_in=0)])
+            [poll] = await claim_polls(
+                session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+            )
+            await move_jobs(session, [end(poll.id, poll.lease, state=JobState.FAILED)])
+            await retry_jobs(session, job_ids=[row.id])
+
+    assert (poll.attempt, poll.sends) == (2, 1)
+
+
+async def test_orphans_of_an_endpoint_wait_as_long_as_that_endpoint_takes(database):
+    await add_jobs(database)
+    await claim(database, lease_seconds=-1)
+
+    async with database.begin() as session:
+        assert await give_up_orphans(session, endpoint="another", wait_seconds=30) == 0
+        assert await give_up_orphans(session, endpoint=FLUX, wait_seconds=30) == 1
+
+
+async def test_a_job_that_began_is_asked_for_when_it_is_likely_done_not_when_it_had_to_begin(
+    database,
+):
+    await add_jobs(database, start_seconds=50)
+    [row] = await claim(database)
+    async with database.begin() as session:
+        await move_jobs(session, [accept(row.id, row.lease, upstream_id="u", due_in=0)])
+        [poll] = await claim_polls(
+            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+        )
+        begun = ask_again(poll.id, poll.lease, state=JobState.IN_PROGRESS, due_in=100)
+        await move_jobs(session, [begun])
+
+        late = await session.scalar(text("SELECT next_at > now() + interval '90 s' FROM jobs"))
+
+    assert late
+
+
+async def test_a_result_has_no_error_whatever_went_wrong_before(database):
+    await add_jobs(database)
+    [row] = await claim(database)
+    async with database.begin() as session:
+        await session.execute(text("UPDATE jobs SET error = '500'"))
+        await move_jobs(session, [end(row.id, row.lease, state=JobState.COMPLETED)])
+
+    assert (await find(database, row.id)).error is None
+
+
+@pytest.mark.parametrize(("ago", "found"), [(0, 1), (15, 1), (25, 0)])
+async def test_of_what_was_sent_lately_the_quota_is_told_when_it_was_answered(database, ago, found):
+    await add_jobs(database)
+    async with database.begin() as session:
+        await session.execute(
+            text("""
+                INSERT INTO attempts (job_id, lease, number, endpoint, sent_at, answered_at)
+                SELECT id, gen_random_uuid(), 1, endpoint, now() - make_interval(secs => :ago),
+                    now() - make_interval(secs => :ago) FROM jobs
+            """),
+            {"ago": ago},
+        )
+
+        seconds = await find_recent_submits(session, endpoint=FLUX, seconds=10)
+
+    assert list(seconds) == [pytest.approx(ago, abs=0.1)] * found
+
+
+@pytest.mark.parametrize("stage", [StageName.ARCHIVE, StageName.NOTIFY, StageName.WEBHOOK])
+async def test_what_is_done_is_not_claimed_again(database, stage):
+    await fill_stage(database, stage, 1)
+    state = "expired" if stage is StageName.ARCHIVE else "delivered"
+    async with database.begin() as session:
+        await session.execute(text(f"UPDATE {TABLES[stage]} SET state = '{state}'"))
+
+    assert await claim_rows(database, stage) == []
+
+
+async def test_a_lane_of_which_nothing_was_said_is_open(database):
+    await add_jobs(database)
+
+    async with database.begin() as session:
+        [lane] = await list_lane_states(session, stage=StageName.SUBMIT)
+
+    assert (lane.paused, lane.closures, lane.waiting) == (False, 0, 1)
+
+
+async def test_streaming_begins_once(database):
+    [job_id] = await add_jobs(database)
+
+    async with database.begin() as session:
+        begun = [await begin_streaming(session, job_id, pieces=pieces) for pieces in (2, 5)]
+
+    assert begun == [True, False]
+    assert (await find(database, job_id)).streamed == 2
+
+
+async def test_a_result_is_priced_by_how_long_its_own_files_play(database):
+    await fill_stage(database, StageName.ARCHIVE, 2)
+    async with database.begin() as session:
+        await session.execute(
+            text("UPDATE jobs SET state = 'completed', finished_at = now(), next_at = NULL")
+        )
+        await session.execute(text("UPDATE artifacts SET duration_seconds = 2.5"))
+        [file_id, _] = await session.scalars(text("SELECT id FROM artifacts"))
+
+        await settle_measured(session, artifact_ids=[file_id], usd_per_second=Decimal(2))
+
+        costs = await session.scalars(text("SELECT cost_usd FROM jobs WHERE cost_usd IS NOT NULL"))
+        assert list(costs) == [Decimal(5)]
