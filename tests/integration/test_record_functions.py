@@ -253,6 +253,8 @@ WRITES = {
         "in flight",
         lambda session, pair: cancel_jobs(session, job_ids=[pair.id]),
     ),
+    "cancel unknown": ("unknown", lambda session, pair: cancel_jobs(session, job_ids=[pair.id])),
+    "cancel claimed": ("asked for", lambda session, pair: cancel_jobs(session, job_ids=[pair.id])),
     "retry": ("failed", lambda session, pair: retry_jobs(session, job_ids=[pair.id])),
     "hasten a poll": ("in flight", lambda session, pair: hasten_polls(session, job_ids=[pair.id])),
     "begin streaming": (
@@ -325,6 +327,8 @@ CHANGES = {
     "hasten a decision": {"jobs": "next_at"},
     "cancel queued": {"jobs": "state cancel_requested_at finished_at next_at reason"},
     "cancel in flight": {"jobs": "cancel_requested_at next_at"},
+    "cancel unknown": {"jobs": "cancel_requested_at"},
+    "cancel claimed": {"jobs": "cancel_requested_at"},
     "retry": {
         "jobs": "state attempts_before retries next_at finished_at upstream_id start_by",
         "deliveries": "state tries lease",
