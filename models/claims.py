@@ -9,7 +9,7 @@ the query, for a generic plan cannot prove that a parameter matches a partial in
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.attempt import HEARD_OF
 from models.base import count_rows
 from models.job import JobState, OnUnknown, Reason, Route
-from models.lane import DUE_ROWS, StageName, due_rows
+from models.lane import DUE_ROWS, Claim, StageName, due_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,32 +121,17 @@ CLAIM_DELIVERIES = {
 }
 
 
-async def claim_polls(
-    session: AsyncSession,
-    *,
-    endpoint: str,
-    limit: int,
-    lease: UUID,
-    lease_seconds: float,
-    proven: bool = True,
-) -> Sequence[Poll]:
+async def claim_polls(session: AsyncSession, **claim: Unpack[Claim]) -> Sequence[Poll]:
     """Take up to `limit` jobs in flight that are due; the longest overdue first.
 
     A job is due when it is likely to be done, so that is also the order in which results are
     nearest to being lost.
     """
-    values = {
-        "endpoint": endpoint,
-        "limit": limit,
-        "lease": lease,
-        "lease_seconds": lease_seconds,
-        "proven": proven,
-    }
     return [
         Poll(
             id=row.id,
-            lease=lease,
-            endpoint=endpoint,
+            lease=claim["lease"],
+            endpoint=claim["endpoint"],
             attempt=row.attempt,
             state=JobState(row.state),
             upstream_id=row.upstream_id,
@@ -160,101 +145,57 @@ async def claim_polls(
             sends=row.sends,
             on_unknown=OnUnknown(row.on_unknown),
         )
-        for row in await session.execute(CLAIM_POLLS, values)
+        for row in await session.execute(CLAIM_POLLS, claim)
     ]
 
 
-async def claim_cancels(
-    session: AsyncSession,
-    *,
-    endpoint: str,
-    limit: int,
-    lease: UUID,
-    lease_seconds: float,
-    proven: bool = True,
-) -> Sequence[Cancel]:
+async def claim_cancels(session: AsyncSession, **claim: Unpack[Claim]) -> Sequence[Cancel]:
     """Take up to `limit` jobs in flight that are to be cancelled."""
-    values = {
-        "endpoint": endpoint,
-        "limit": limit,
-        "lease": lease,
-        "lease_seconds": lease_seconds,
-        "proven": proven,
-    }
     return [
         Cancel(
             id=row.id,
-            lease=lease,
-            endpoint=endpoint,
+            lease=claim["lease"],
+            endpoint=claim["endpoint"],
             state=JobState(row.state),
             upstream_id=row.upstream_id,
             tries=row.cancel_tries,
         )
-        for row in await session.execute(CLAIM_CANCELS, values)
+        for row in await session.execute(CLAIM_CANCELS, claim)
     ]
 
 
-async def claim_artifacts(
-    session: AsyncSession,
-    *,
-    endpoint: str,
-    limit: int,
-    lease: UUID,
-    lease_seconds: float,
-    proven: bool = True,
-) -> Sequence[Download]:
+async def claim_artifacts(session: AsyncSession, **claim: Unpack[Claim]) -> Sequence[Download]:
     """Take up to `limit` artifacts that are to be downloaded."""
-    values = {
-        "endpoint": endpoint,
-        "limit": limit,
-        "lease": lease,
-        "lease_seconds": lease_seconds,
-        "proven": proven,
-    }
     return [
         Download(
             id=row.id,
-            lease=lease,
-            endpoint=endpoint,
+            lease=claim["lease"],
+            endpoint=claim["endpoint"],
             job_id=row.job_id,
             source_url=row.source_url,
             tries=row.tries,
             seconds_left=float(row.seconds_left),
         )
-        for row in await session.execute(CLAIM_ARTIFACTS, values)
+        for row in await session.execute(CLAIM_ARTIFACTS, claim)
     ]
 
 
 async def claim_deliveries(
-    session: AsyncSession,
-    stage: StageName,
-    *,
-    endpoint: str,
-    limit: int,
-    lease: UUID,
-    lease_seconds: float,
-    proven: bool = True,
+    session: AsyncSession, stage: StageName, **claim: Unpack[Claim]
 ) -> Sequence[Notice]:
     """Take up to `limit` deliveries of jobs that have ended: of Celery's, or webhooks."""
-    values = {
-        "endpoint": endpoint,
-        "limit": limit,
-        "lease": lease,
-        "lease_seconds": lease_seconds,
-        "proven": proven,
-    }
     return [
         Notice(
             id=row.id,
-            lease=lease,
-            endpoint=endpoint,
+            lease=claim["lease"],
+            endpoint=claim["endpoint"],
             job_id=row.job_id,
             request=row.request,
             tries=row.tries,
             pending_seconds=float(row.pending),
             now=row.now,
         )
-        for row in await session.execute(CLAIM_DELIVERIES[stage], values)
+        for row in await session.execute(CLAIM_DELIVERIES[stage], claim)
     ]
 
 

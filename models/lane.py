@@ -11,6 +11,8 @@ import datetime as dt
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -56,6 +58,16 @@ DUE_ROWS = {
     StageName.NOTIFY: "deliveries WHERE kind = 'celery' AND state = 'pending'",
     StageName.WEBHOOK: "deliveries WHERE kind = 'webhook' AND state = 'pending'",
 }
+
+
+class Claim(TypedDict):
+    """What is to be taken, by whom; every claim takes the same."""
+
+    endpoint: str
+    limit: int
+    lease: UUID  # a new one
+    lease_seconds: float
+    proven: bool  # it has worked for so long that its death would tell something
 
 
 # Its holders died of a row, so that it is about to be set aside: no claim takes it.

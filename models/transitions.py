@@ -16,7 +16,7 @@ starts only from states in which no live worker holds the row, or takes the leas
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
 import orjson
@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.attempt import HEARD_OF
 from models.base import SUSPECT_DEATHS, SUSPECTED, count_rows
 from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason, Route
-from models.lane import StageName, due_rows
+from models.lane import Claim, StageName, due_rows
 from models.pulse import GAP_SECONDS, LISTENING
 
 S = JobState
@@ -246,33 +246,17 @@ CLAIM_SUBMISSIONS: TextClause = text(f"""
 """)  # noqa: S608 -- built from constants
 
 
-async def claim_submissions(
-    session: AsyncSession,
-    *,
-    endpoint: str,
-    limit: int,
-    lease: UUID,
-    lease_seconds: float,
-    proven: bool = True,
-) -> Sequence[Submission]:
+async def claim_submissions(session: AsyncSession, **claim: Unpack[Claim]) -> Sequence[Submission]:
     """Take up to `limit` queued jobs, and write an attempt for each into the ledger.
 
     Fewer if their inputs are large: a worker holds them all at once.
     """
-    values = {
-        "endpoint": endpoint,
-        "limit": limit,
-        "bytes": CLAIM_BYTES,
-        "lease": lease,
-        "lease_seconds": lease_seconds,
-        "proven": proven,
-    }
-    rows = await session.execute(CLAIM_SUBMISSIONS, values)
+    rows = await session.execute(CLAIM_SUBMISSIONS, {**claim, "bytes": CLAIM_BYTES})
     return [
         Submission(
             id=row.id,
-            lease=lease,
-            endpoint=endpoint,
+            lease=claim["lease"],
+            endpoint=claim["endpoint"],
             attempt=row.attempt,
             input=row.input,
             on_unknown=OnUnknown(row.on_unknown),

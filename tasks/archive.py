@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
 import structlog
 from celery import shared_task
@@ -38,7 +37,7 @@ from endpoints.download import (
 from models.artifact import DownloadEnd, record_downloads, settle_measured
 from models.claims import Download, claim_artifacts
 from models.delivery import hasten_deliveries
-from models.lane import StageName, close_lane, note_lane_works
+from models.lane import Claim, StageName, close_lane, note_lane_works
 from tasks.decode import find_damage, find_text, is_media_wanted
 from tasks.media import Media, make_thumbnail, probe
 from tasks.spool import spool_path, sweep_spool
@@ -79,19 +78,10 @@ class Look:
     damage: str | None = None  # why it cannot be decoded
 
 
-async def claim(
-    runtime: Runtime, endpoint: str, limit: int, lease: UUID, lease_seconds: float
-) -> Sequence[Download]:
+async def claim(runtime: Runtime, wanted: Claim) -> Sequence[Download]:
     await sweep_spool(runtime.settings)
     async with runtime.database.begin() as session:
-        return await claim_artifacts(
-            session,
-            endpoint=endpoint,
-            limit=limit,
-            lease=lease,
-            lease_seconds=lease_seconds,
-            proven=runtime.proven,
-        )
+        return await claim_artifacts(session, **wanted)
 
 
 async def act(runtime: Runtime, row: Download) -> DownloadEnd:

@@ -10,7 +10,6 @@ chain   poll
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 import structlog
 from celery import shared_task
@@ -19,7 +18,7 @@ from endpoints.catalogue import Operation
 from endpoints.client import POLL_SECONDS
 from endpoints.outcomes import Busy, Fault, PollOutcome
 from models.claims import Cancel, claim_cancels
-from models.lane import StageName
+from models.lane import Claim, StageName
 from models.transitions import Move, move_jobs, note_cancel, snooze_cancel
 from tasks import retry_policy
 from tasks.breaker import note_answers
@@ -35,18 +34,9 @@ class Cancelled:
     outcome: PollOutcome
 
 
-async def claim(
-    runtime: Runtime, endpoint: str, limit: int, lease: UUID, lease_seconds: float
-) -> Sequence[Cancel]:
+async def claim(runtime: Runtime, wanted: Claim) -> Sequence[Cancel]:
     async with runtime.database.begin() as session:
-        return await claim_cancels(
-            session,
-            endpoint=endpoint,
-            limit=limit,
-            lease=lease,
-            lease_seconds=lease_seconds,
-            proven=runtime.proven,
-        )
+        return await claim_cancels(session, **wanted)
 
 
 async def act(runtime: Runtime, row: Cancel) -> Cancelled:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
+from typing import Unpack
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,7 +11,7 @@ from models.artifact import Artifact, list_artifacts
 from models.claims import Notice, claim_deliveries
 from models.job import Job
 from models.job_queries import JobFilter, list_jobs
-from models.lane import StageName
+from models.lane import Claim, StageName
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +22,10 @@ class Ending:
 
 
 async def claim_endings(
-    session: AsyncSession,
-    stage: StageName,
-    *,
-    endpoint: str,
-    limit: int,
-    lease: UUID,
-    lease_seconds: float,
-    proven: bool = True,
+    session: AsyncSession, stage: StageName, **claim: Unpack[Claim]
 ) -> Sequence[Ending]:
     """Take up to `limit` due deliveries of a stage, each with all that it can tell."""
-    notices = await claim_deliveries(
-        session,
-        stage,
-        endpoint=endpoint,
-        limit=limit,
-        lease=lease,
-        lease_seconds=lease_seconds,
-        proven=proven,
-    )
+    notices = await claim_deliveries(session, stage, **claim)
     job_ids = [notice.job_id for notice in notices]
     jobs = {job.id: job for job in await list_jobs(session, JobFilter(job_ids=job_ids), limit=None)}
     files = defaultdict(list)

@@ -23,7 +23,7 @@ from models.claims import Notice
 from models.delivery import DeliveryFailure, record_deliveries
 from models.errors import PressroomError
 from models.job import JobState
-from models.lane import StageName
+from models.lane import Claim, StageName
 from tasks.endings import claim_endings
 from tasks.results import describe_job
 from workers.lane import Chain, Stage, work_lane
@@ -74,19 +74,9 @@ class Told:
     error: str | None
 
 
-async def claim(
-    runtime: Runtime, endpoint: str, limit: int, lease: UUID, lease_seconds: float
-) -> Sequence[Word]:
+async def claim(runtime: Runtime, wanted: Claim) -> Sequence[Word]:
     async with runtime.database.begin() as session:
-        endings = await claim_endings(
-            session,
-            StageName.NOTIFY,
-            endpoint=endpoint,
-            limit=limit,
-            lease=lease,
-            lease_seconds=lease_seconds,
-            proven=runtime.proven,
-        )
+        endings = await claim_endings(session, StageName.NOTIFY, **wanted)
     links = await runtime.links()
     return [Word(one.notice, describe_job(one.job, one.files, links)) for one in endings]
 

@@ -12,7 +12,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from uuid import UUID
 
 import structlog
 from celery import shared_task
@@ -27,7 +26,7 @@ from models.claims import Poll, claim_polls
 from models.delivery import wake_deliveries
 from models.endpoint_stats import add_durations, get_durations
 from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason, Route
-from models.lane import StageName
+from models.lane import Claim, StageName
 from models.transitions import Move, ask_again, end, move_jobs, send_anew
 from tasks import retry_policy
 from tasks.breaker import note_answers
@@ -66,18 +65,9 @@ class Verdict:
     seconds: float | None = None  # that the job took, if it completed
 
 
-async def claim(
-    runtime: Runtime, endpoint: str, limit: int, lease: UUID, lease_seconds: float
-) -> Sequence[Poll]:
+async def claim(runtime: Runtime, wanted: Claim) -> Sequence[Poll]:
     async with runtime.database.begin() as session:
-        return await claim_polls(
-            session,
-            endpoint=endpoint,
-            limit=limit,
-            lease=lease,
-            lease_seconds=lease_seconds,
-            proven=runtime.proven,
-        )
+        return await claim_polls(session, **wanted)
 
 
 async def act(runtime: Runtime, row: Poll) -> Polled:

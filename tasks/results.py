@@ -177,6 +177,11 @@ def describe_doubts(doubts: Doubts) -> dict[str, Any]:
     }
 
 
+def describe_doubts_of_key(doubts: Doubts) -> dict[str, Any]:
+    """The same, with whose jobs they are of."""
+    return {"key_id": str(doubts.key_id) if doubts.key_id else None, **describe_doubts(doubts)}
+
+
 def describe_delivery(delivery: Delivery) -> dict[str, Any]:
     """Word of a job's end, sent or to be sent, as JSON."""
     return {

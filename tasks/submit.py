@@ -13,7 +13,6 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import structlog
 from celery import shared_task
@@ -28,7 +27,7 @@ from models.delivery import wake_deliveries
 from models.endpoint_stats import get_durations
 from models.interventions import has_cancel_requested
 from models.job import TERMINAL, JobState, Reason, Route
-from models.lane import StageName
+from models.lane import Claim, StageName
 from models.transitions import (
     Move,
     Submission,
@@ -64,18 +63,9 @@ class Submitted:
     outcome: SubmitOutcome
 
 
-async def claim(
-    runtime: Runtime, endpoint: str, limit: int, lease: UUID, lease_seconds: float
-) -> Sequence[Submission]:
+async def claim(runtime: Runtime, wanted: Claim) -> Sequence[Submission]:
     async with runtime.database.begin() as session:
-        return await claim_submissions(
-            session,
-            endpoint=endpoint,
-            limit=limit,
-            lease=lease,
-            lease_seconds=lease_seconds,
-            proven=runtime.proven,
-        )
+        return await claim_submissions(session, **wanted)
 
 
 async def act(runtime: Runtime, row: Submission) -> Submitted:

@@ -26,7 +26,7 @@ from endpoints.guard import ForbiddenAddress
 from models.claims import Notice
 from models.delivery import DeliveryFailure, record_deliveries
 from models.key import get_keys
-from models.lane import StageName
+from models.lane import Claim, StageName
 from tasks.endings import claim_endings
 from tasks.results import describe_job_upstream
 from workers import operator_settings
@@ -66,19 +66,9 @@ class Sent:
     http_status: int | None = None
 
 
-async def claim(
-    runtime: Runtime, endpoint: str, limit: int, lease: UUID, lease_seconds: float
-) -> Sequence[Message]:
+async def claim(runtime: Runtime, wanted: Claim) -> Sequence[Message]:
     async with runtime.database.begin() as session:
-        endings = await claim_endings(
-            session,
-            StageName.WEBHOOK,
-            endpoint=endpoint,
-            limit=limit,
-            lease=lease,
-            lease_seconds=lease_seconds,
-            proven=runtime.proven,
-        )
+        endings = await claim_endings(session, StageName.WEBHOOK, **wanted)
         keys = await get_keys(session, {one.job.key_id for one in endings if one.job.key_id})
     links = await runtime.links()
     messages = []

@@ -26,7 +26,7 @@ from structlog.contextvars import bound_contextvars
 from models.base import new_id
 from models.claims import extend_lease, hand_back
 from models.errors import DatabaseUnavailable
-from models.lane import StageName, note_lane_fails, seconds_until_due
+from models.lane import Claim, StageName, note_lane_fails, seconds_until_due
 from workers.run_permits import RunPermits
 from workers.runtime import Runtime, get_process
 
@@ -66,7 +66,7 @@ class Stage(Generic[Row, End]):
         interruptible: its calls may be dropped half-way and made again.
         record_seconds: how long its ends are kept while Postgres is away.
         stalls: its calls are short: if none is answered between two beats, its lane is broken.
-        claim: (runtime, endpoint, limit=, lease=, lease_seconds=) to rows.
+        claim: takes due rows, as many as are wanted and may be.
         act: one row's call; everything that can go wrong with it is a value.
         record: writes ends, in one transaction, and says what that made due.
     """
@@ -77,7 +77,7 @@ class Stage(Generic[Row, End]):
     operation: str
     flush_seconds: float
     interruptible: bool
-    claim: Callable[[Runtime, str, int, UUID, float], Awaitable[Sequence[Row]]]
+    claim: Callable[[Runtime, Claim], Awaitable[Sequence[Row]]]
     act: Callable[[Runtime, Row], Awaitable[End]]
     record: Callable[[Runtime, str, Sequence[End]], Awaitable[Chain]]
     record_seconds: float = RECORD_SECONDS
@@ -133,9 +133,7 @@ class LaneRun(Generic[Row, End]):
             if permits.count == 0:
                 await self._ring(self._stage.name, permits.retry_in)
                 return 0
-            rows = await self._stage.claim(
-                self._runtime, self._endpoint, permits.count, self._lease, LEASE_SECONDS
-            )
+            rows = await self._stage.claim(self._runtime, self._want(permits.count))
             if rows:  # from here on: a Redis that hangs must not cost them their lease
                 for beat in (self._keep_rows([row.id for row in rows]), self._keep_permits()):
                     held.push_async_callback(_stop, asyncio.create_task(beat))
@@ -156,6 +154,15 @@ class LaneRun(Generic[Row, End]):
                 rung.append(asyncio.create_task(self._follow_up(chain, answered, full=full)))
             await asyncio.gather(*rung)
             return len(rows)
+
+    def _want(self, limit: int) -> Claim:
+        return Claim(
+            endpoint=self._endpoint,
+            limit=limit,
+            lease=self._lease,
+            lease_seconds=LEASE_SECONDS,
+            proven=self._runtime.proven,
+        )
 
     def _enter(self, held: AsyncExitStack) -> bool:
         """Whether this process has room for one more run of the lane, which may hang."""

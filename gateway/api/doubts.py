@@ -9,7 +9,7 @@ from gateway.callers import Reading
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
 from models.doubt import list_doubtful_jobs, sum_doubts, sum_doubts_by_key
-from tasks.results import describe_doubts
+from tasks.results import describe_doubts, describe_doubts_of_key
 
 routes = APIRouter(prefix="/doubts", tags=["doubts"], responses=ERRORS)
 
@@ -20,9 +20,7 @@ async def read(request: Request, caller: Reading) -> Response:
     async with get_state(request).runtime.database.begin() as session:
         total = await sum_doubts(session, owner=caller.owner)
         each = await sum_doubts_by_key(session) if caller.owner is None else []
-    keys = [
-        {"key_id": str(one.key_id) if one.key_id else None, **describe_doubts(one)} for one in each
-    ]
+    keys = [describe_doubts_of_key(one) for one in each]
     return JsonResponse({**describe_doubts(total), "keys": keys}, headers=request.state.limits)
 
 

@@ -33,7 +33,13 @@ from models.job_queries import JobFilter, get_job, list_attempts, list_jobs
 from models.key import list_keys
 from models.lane import find_lanes
 from tasks import control
-from tasks.results import describe_attempt, describe_delivery, describe_doubts, describe_job
+from tasks.results import (
+    describe_attempt,
+    describe_delivery,
+    describe_doubts,
+    describe_doubts_of_key,
+    describe_job,
+)
 from tasks.retry_policy import find_advice
 from workers.runtime import Runtime
 
@@ -208,10 +214,7 @@ def doubts(
             names = {key.id: key.name for key in await list_keys(session)}
             jobs = await list_doubtful_jobs(session, owner=None, limit=limit)
         if as_json:
-            keys = [
-                {"key_id": str(one.key_id) if one.key_id else None, **describe_doubts(one)}
-                for one in each
-            ]
+            keys = [describe_doubts_of_key(one) for one in each]
             found = {"keys": keys, "jobs": [str(one) for one in jobs]}
             print_json({**describe_doubts(total), **found})
             return

@@ -45,6 +45,13 @@ async def wait_until_seen(stack, wanted):
             await asyncio.sleep(0.2)
 
 
+async def is_healthy(settings, client):
+    try:
+        return (await client.get(f"http://127.0.0.1:{settings.gateway_port}/healthz")).is_success
+    except httpx.TransportError:
+        return False  # the new process does not listen yet
+
+
 async def test_what_is_frozen_or_deaf_is_replaced_and_nothing_else(stack):
     before = pids(stack)
     if DEAF not in before:
@@ -55,19 +62,18 @@ async def test_what_is_frozen_or_deaf_is_replaced_and_nothing_else(stack):
         os.kill(before[name], signal.SIGSTOP)
 
     replaced = {*FROZEN, DEAF}
-    async with asyncio.timeout(REPLACED_SECONDS):
+    async with asyncio.timeout(REPLACED_SECONDS), httpx.AsyncClient() as client:
         while not all(pids(stack).get(name, before[name]) != before[name] for name in replaced):  # noqa: ASYNC110 -- supervisord tells nobody
             await asyncio.sleep(0.5)
         while await check_queues(stack) is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
+        while not await is_healthy(stack, client):  # noqa: ASYNC110
             await asyncio.sleep(0.5)
 
     after = pids(stack)
     assert {name for name in before if after.get(name) != before[name]} == replaced
     assert not [name for name in FROZEN if psutil.pid_exists(before[name])]
     assert "worker_deaf" in (Supervisor(stack).logs / f"{DEAF}.log").read_text()
-    async with httpx.AsyncClient() as client:
-        healthy = await client.get(f"http://127.0.0.1:{stack.gateway_port}/healthz")
-    assert healthy.status_code == httpx.codes.OK
 
 
 async def test_a_worker_that_is_silent_is_told_of_before_it_is_replaced(stack):

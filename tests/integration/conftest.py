@@ -4,11 +4,13 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from gateway.app import make_gateway
 from models.database import Database
@@ -77,6 +79,28 @@ async def client(gateway_app: FastAPI, issue: Issue) -> AsyncIterator[httpx.Asyn
     key, _ = await issue("tests", Scope.RUN)
     async with client_of(gateway_app, key) as client:
         yield client
+
+
+@pytest.fixture
+def run(database: Database) -> Callable[..., Awaitable[Any]]:
+    """Calls one function of the models in a transaction of its own."""
+
+    async def call(function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+        async with database.begin() as session:
+            return await function(session, *args, **options)
+
+    return call
+
+
+@pytest.fixture
+def execute(database: Database) -> Callable[..., Awaitable[None]]:
+    """Executes one statement in a transaction of its own."""
+
+    async def call(statement: str, **values: Any) -> None:
+        async with database.begin() as session:
+            await session.execute(text(statement), values)
+
+    return call
 
 
 async def find_job(runtime: Runtime, job_id: str | UUID) -> Job:

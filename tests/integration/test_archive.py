@@ -16,7 +16,7 @@ from sqlalchemy import text
 from models.artifact import ArtifactState, NewArtifact, add_artifacts, get_artifact, list_artifacts
 from models.base import new_id
 from models.job import OnUnknown
-from models.lane import StageName, find_lanes
+from models.lane import Claim, StageName, find_lanes
 from tasks.archive import ARCHIVE, DAMAGED_TRIES
 from tasks.intake import Request, check_request, enqueue
 from tests.integration.conftest import FLUX
@@ -339,7 +339,8 @@ async def test_a_late_end_of_a_lost_lease_writes_nothing(runtime, server):
     file_id = await add_file(runtime, server.serve("fox.png", picture()))
     run = LaneRun(runtime, ARCHIVE, FLUX)
     claim = ARCHIVE.claim
-    [row] = await claim(runtime, FLUX, 1, new_id(), -1.0)
+    wanted = Claim(endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=-1.0, proven=True)
+    [row] = await claim(runtime, wanted)
     end = await ARCHIVE.act(runtime, row)
     stored = await run.run()
 

@@ -46,7 +46,7 @@ async def note(database, *outcomes, stage=SUBMIT):
 async def claim(database, *, limit=10):
     async with database.begin() as session:
         return await claim_submissions(
-            session, endpoint=FLUX, limit=limit, lease=new_id(), lease_seconds=60
+            session, endpoint=FLUX, limit=limit, lease=new_id(), lease_seconds=60, proven=True
         )
 
 

@@ -128,7 +128,7 @@ async def test_a_claim_takes_its_rows_from_its_own_index_in_order(filled, index)
     plan = await explain(
         filled,
         lambda session: claim(
-            session, endpoint=ENDPOINT, limit=100, lease=new_id(), lease_seconds=15.0
+            session, endpoint=ENDPOINT, limit=100, lease=new_id(), lease_seconds=15.0, proven=True
         ),
     )
 

@@ -39,7 +39,7 @@ async def add_job(database, **options):
 async def send(database):
     async with database.begin() as session:
         [row] = await claim_submissions(
-            session, endpoint=ENDPOINT, limit=1, lease=new_id(), lease_seconds=60
+            session, endpoint=ENDPOINT, limit=1, lease=new_id(), lease_seconds=60, proven=True
         )
     return row
 
@@ -171,7 +171,7 @@ async def test_what_the_upstream_forgot_may_have_been_billed(database):
     await take(database, await send(database), "up-1")
     async with database.begin() as session:
         [poll] = await claim_polls(
-            session, endpoint=ENDPOINT, limit=1, lease=new_id(), lease_seconds=60
+            session, endpoint=ENDPOINT, limit=1, lease=new_id(), lease_seconds=60, proven=True
         )
         await move_jobs(session, [send_anew(job_id, poll.lease, error="404", due_in=0)])
     assert await count(database) == (0, 1, 0)
@@ -186,7 +186,7 @@ async def test_a_job_lost_for_good_may_have_been_billed_for_nothing(database):
     await take(database, await send(database), "up-1")
     async with database.begin() as session:
         [poll] = await claim_polls(
-            session, endpoint=ENDPOINT, limit=1, lease=new_id(), lease_seconds=60
+            session, endpoint=ENDPOINT, limit=1, lease=new_id(), lease_seconds=60, proven=True
         )
         gone = end(
             job_id, poll.lease, state=JobState.LOST, reason=Reason.VANISHED, gone=True, polled=True

@@ -109,7 +109,7 @@ async def test_a_hint_of_the_attempt_before_a_retry_changes_nothing(client, runt
     async with runtime.database.begin() as session:
         while_queued = await follow_hints(session, [(job.id, old.lease, str(old.upstream_id))])
         [claimed] = await claim_submissions(
-            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60, proven=True
         )
         while_sent = await follow_hints(session, [(job.id, old.lease, str(old.upstream_id))])
 

@@ -714,7 +714,7 @@ async def test_a_job_whose_gateway_died_is_unknown_and_never_sent_again(runtime,
     assert (job.state, job.reason) == (JobState.FAILED, Reason.OUTCOME_UNKNOWN)
     async with runtime.database.begin() as session:
         claimed = await claim_submissions(
-            session, endpoint=QWEN, limit=10, lease=new_id(), lease_seconds=60
+            session, endpoint=QWEN, limit=10, lease=new_id(), lease_seconds=60, proven=True
         )
     assert claimed == []
     assert await control.retry(runtime, [job_id]) == set()

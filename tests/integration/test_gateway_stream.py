@@ -95,7 +95,7 @@ def make_job(runtime, key):
             return job.id
         async with runtime.database.begin() as session:
             [row] = await claim_submissions(
-                session, endpoint=CUSTOM, limit=1, lease=new_id(), lease_seconds=60
+                session, endpoint=CUSTOM, limit=1, lease=new_id(), lease_seconds=60, proven=True
             )
             if state is JobState.UNKNOWN:
                 await move_jobs(

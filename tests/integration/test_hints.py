@@ -48,7 +48,7 @@ async def submission(database):
     async with database.begin() as session:
         await enqueue_jobs(session, [NewJob(id=new_id(), endpoint=FLUX, input={})])
         [claimed] = await claim_submissions(
-            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60, proven=True
         )
     return claimed
 

@@ -48,26 +48,6 @@ TTL = {"ttl": 600_000}
 
 
 @pytest.fixture
-def run(database):
-    """Calls one function of the models in a transaction of its own."""
-
-    async def call(function, *args, **options):
-        async with database.begin() as session:
-            return await function(session, *args, **options)
-
-    return call
-
-
-@pytest.fixture
-def execute(database):
-    async def call(statement, **values):
-        async with database.begin() as session:
-            await session.execute(text(statement), values)
-
-    return call
-
-
-@pytest.fixture
 def make(run):
     """Makes a job in a state, with what the state implies; returns its newest claim, or its id."""
 
@@ -97,7 +77,7 @@ def make(run):
             await answer(run, row, answered.get(state, Answer.ACCEPTED))
         if state in {S.IN_PROGRESS, S.LOST, S.TIMED_OUT, S.CANCELLED}:
             [poll] = await run(
-                claim_polls, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+                claim_polls, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60, proven=True
             )
             if state is S.IN_PROGRESS:
                 move = ask_again(poll.id, poll.lease, state=state, due_in=600)
@@ -111,12 +91,14 @@ def make(run):
 
 async def claim(run, *, limit=10):
     return await run(
-        claim_submissions, endpoint=FLUX, limit=limit, lease=new_id(), lease_seconds=60
+        claim_submissions, endpoint=FLUX, limit=limit, lease=new_id(), lease_seconds=60, proven=True
     )
 
 
 async def claim_poll(run):
-    return await run(claim_polls, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=60)
+    return await run(
+        claim_polls, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=60, proven=True
+    )
 
 
 async def resolve(run, **options):
@@ -125,7 +107,9 @@ async def resolve(run, **options):
 
 
 async def claim_cancel(run):
-    return await run(claim_cancels, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=60)
+    return await run(
+        claim_cancels, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=60, proven=True
+    )
 
 
 async def answer(run, row, word, *, upstream_id=None):

@@ -298,7 +298,7 @@ async def test_a_dead_workers_submissions_become_unknown_and_are_not_sent_again(
     job_id = await add_job(runtime)
     async with runtime.database.begin() as session:
         await claim_submissions(
-            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=-1.0
+            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=-1.0, proven=True
         )
 
     await sweep_lanes(runtime)

@@ -51,7 +51,7 @@ async def pause(database, *, paused=True, stage=SUBMIT):
 async def claim(database):
     async with database.begin() as session:
         return await claim_submissions(
-            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=15.0
+            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=15.0, proven=True
         )
 
 
@@ -264,7 +264,7 @@ async def test_files_of_a_paused_archive_lane_wait(database):
 
     async with database.begin() as session:
         claimed = await claim_artifacts(
-            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=15.0
+            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=15.0, proven=True
         )
 
     assert claimed == []

@@ -106,7 +106,9 @@ async def attempt(database):
     lease, job_id = new_id(), new_id()
     async with database.begin() as session:
         await enqueue_jobs(session, [NewJob(id=job_id, endpoint=FLUX, input={})])
-        await claim_submissions(session, endpoint=FLUX, limit=1, lease=lease, lease_seconds=60)
+        await claim_submissions(
+            session, endpoint=FLUX, limit=1, lease=lease, lease_seconds=60, proven=True
+        )
         end = AttemptEnd(
             job_id=job_id, lease=lease, answer=Answer.REFUSED, http_status=400, error="no"
         )

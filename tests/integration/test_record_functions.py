@@ -119,7 +119,12 @@ class Pair:
             if state != "queued":
                 for _ in jobs:
                     await claim_submissions(
-                        session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+                        session,
+                        endpoint=FLUX,
+                        limit=1,
+                        lease=new_id(),
+                        lease_seconds=60,
+                        proven=True,
                     )
             await session.execute(text(STATES[state]))
             if state in TAKEN:
@@ -396,7 +401,7 @@ class Recorder:
         async with self.database.begin() as session:
             await enqueue_jobs(session, [job])
             [row] = await claim_submissions(
-                session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+                session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60, proven=True
             )
         return row
 

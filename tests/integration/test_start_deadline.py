@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
 from models.attempt import Answer, AttemptEnd, answer_attempts
 from models.base import new_id
@@ -37,28 +36,14 @@ S = JobState
 STAGES: tuple[Stage[Any, Any], ...] = (SUBMIT, POLL, CANCEL)
 
 
-@pytest.fixture
-def run(database):
-    """Calls one function of the models in a transaction of its own."""
-
-    async def call(function, *args, **options):
-        async with database.begin() as session:
-            return await function(session, *args, **options)
-
-    return call
-
-
-@pytest.fixture
-def execute(database):
-    async def call(statement, **values):
-        async with database.begin() as session:
-            await session.execute(text(statement), values)
-
-    return call
-
-
 def limits(*, limit=10):
-    return {"endpoint": FLUX, "limit": limit, "lease": new_id(), "lease_seconds": 60}
+    return {
+        "endpoint": FLUX,
+        "limit": limit,
+        "lease": new_id(),
+        "lease_seconds": 60,
+        "proven": True,
+    }
 
 
 async def add_job(run, *, endpoint=FLUX, start_seconds=60.0):

@@ -45,7 +45,12 @@ async def add_jobs(database, count=1, **options):
 async def claim(database, *, limit=10, lease_seconds=60.0):
     async with database.begin() as session:
         return await claim_submissions(
-            session, endpoint=FLUX, limit=limit, lease=new_id(), lease_seconds=lease_seconds
+            session,
+            endpoint=FLUX,
+            limit=limit,
+            lease=new_id(),
+            lease_seconds=lease_seconds,
+            proven=True,
         )
 
 
@@ -306,7 +311,7 @@ async def test_a_move_that_a_state_does_not_allow_is_not_written_though_the_leas
     async with database.begin() as session:
         await move_jobs(session, [accept(row.id, row.lease, upstream_id="u", due_in=0)])
         [poll] = await claim_polls(
-            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60, proven=True
         )
 
         moved = await move_jobs(session, [lose_sight(poll.id, poll.lease, error="e", due_in=1)])
@@ -341,7 +346,7 @@ async def test_what_was_heard_of_before_a_retry_was_asked_for_is_not_followed_af
         )
         await answer_attempts(session, [found])
         [poll] = await claim_polls(
-            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60, proven=True
         )
         await move_jobs(session, [end(poll.id, poll.lease, state=JobState.FAILED)])
         await retry_jobs(session, job_ids=[first.id])
@@ -360,7 +365,7 @@ async def test_after_a_retry_sends_are_counted_anew(database):
         async with database.begin() as session:
             await move_jobs(session, [accept(row.id, row.lease, upstream_id="u", due_in=0)])
             [poll] = await claim_polls(
-                session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+                session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60, proven=True
             )
             await move_jobs(session, [end(poll.id, poll.lease, state=JobState.FAILED)])
             await retry_jobs(session, job_ids=[row.id])
@@ -385,7 +390,7 @@ async def test_a_job_that_began_is_asked_for_when_it_is_likely_done_not_when_it_
     async with database.begin() as session:
         await move_jobs(session, [accept(row.id, row.lease, upstream_id="u", due_in=0)])
         [poll] = await claim_polls(
-            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60
+            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60, proven=True
         )
         begun = ask_again(poll.id, poll.lease, state=JobState.IN_PROGRESS, due_in=100)
         await move_jobs(session, [begun])

@@ -57,7 +57,12 @@ async def add_jobs(database, count=1, **options):
 async def claim(database, *, limit=10, lease_seconds=60.0):
     async with database.begin() as session:
         return await claim_submissions(
-            session, endpoint=FLUX, limit=limit, lease=new_id(), lease_seconds=lease_seconds
+            session,
+            endpoint=FLUX,
+            limit=limit,
+            lease=new_id(),
+            lease_seconds=lease_seconds,
+            proven=True,
         )
 
 
@@ -71,7 +76,7 @@ async def claim_one(database, **options):
 async def claim_poll(database):
     async with database.begin() as session:
         [row] = await claim_polls(
-            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=60
+            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=60, proven=True
         )
     return row
 
