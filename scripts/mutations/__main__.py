@@ -41,6 +41,7 @@ def main() -> int:
     if options.again:
         mutants = _survivors_of(options.again, mutants)
     mutants = sample(mutants, options.sample or len(mutants), seed=options.seed)
+    mutants = mutants[options.share - 1 :: options.shares]
     if options.list:
         return _list(console, modules, mutants)
     try:
@@ -128,6 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--module", action="append", choices=TESTS, help="these alone; else all of them")
     add("--sample", type=int, metavar="N", help="so many, evenly over all")
     add("--seed", type=int, default=0, help="of the sample: the same seed, the same mutants")
+    add("--shares", type=int, default=1, metavar="N", help="of N runs beside one another")
+    add("--share", type=int, default=1, metavar="I", help="this is the Ith: it tries every Nth")
     add("--minutes", type=float, default=float("inf"), help="try no more when they are over")
     add("--again", type=Path, metavar="FILE", help="those that survived, by the JSON of a run")
     add("--thorough", action="store_true", help="what survives meets the slow tests as well")

@@ -6,6 +6,7 @@ one goes out: `{"arguments": [...], "seconds": 60}`, `{"code": 1, "seconds": 0.8
 """
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         asked = json.loads(line)
-        answers.write(json.dumps(run(asked["arguments"], asked["seconds"])) + "\n")
+        work = functools.partial(pytest.main, asked["arguments"])
+        answers.write(json.dumps(run_forked(work, asked["seconds"])) + "\n")
         answers.flush()
 
 
@@ -60,7 +63,11 @@ def load_libraries() -> None:
     gc.freeze()
 
 
-def run(arguments: list[str], seconds: float) -> dict[str, object]:
+def run_forked(work: Callable[[], int], seconds: float) -> dict[str, object]:
+    """Do it in a process of its own, which ends with what it returns.
+
+    Returns: its code or `TIMED_OUT`, how long it took, and the end of what it printed.
+    """
     began = time.monotonic()
     with tempfile.TemporaryFile() as output:
         child = os.fork()
@@ -72,7 +79,7 @@ def run(arguments: list[str], seconds: float) -> dict[str, object]:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             code = 99
             try:
-                code = int(pytest.main(arguments))
+                code = work()
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 
+from scripts.mutations.collected import UNCHANGED
 from scripts.mutations.forks import TIMED_OUT
 from scripts.mutations.trace import FILE, MODULES, Traced, read
 from workers.health import check_database, check_redis
@@ -54,22 +55,45 @@ class Run:
 
 
 class Rig:
-    def __init__(self, tree: Path, services: Settings | None, forks: subprocess.Popen[str]) -> None:
+    """
+    Args:
+        start: starts one of the modules here that run tests, in the tree.
+    """
+
+    def __init__(
+        self, tree: Path, services: Settings | None, start: Callable[..., subprocess.Popen[str]]
+    ) -> None:
         self.tree = tree
         self._services = services
-        self._forks = forks
+        self._start = start
+        self._forks = start("scripts.mutations.forks")
+        self._collected: subprocess.Popen[str] | None = None
 
     def run_tests(
         self, tests: Sequence[str], *, seconds: float, options: Sequence[str] = ()
     ) -> Run:
+        """Run tests of the tree as it stands."""
         arguments = [*_OPTIONS, *options, *tests]
-        assert self._forks.stdin  # noqa: S101 -- a pipe
-        assert self._forks.stdout  # noqa: S101 -- a pipe
-        self._forks.stdin.write(json.dumps({"arguments": arguments, "seconds": seconds}) + "\n")
-        self._forks.stdin.flush()
-        if not (line := self._forks.stdout.readline()):
-            raise RigError("the process that runs the tests has died")
-        return Run(**json.loads(line))
+        return _ask(self._forks, {"arguments": arguments, "seconds": seconds})
+
+    def collect(self, files: Sequence[str], modules: Sequence[str]) -> None:
+        """Load the tree as it stands, for `run_changed`."""
+        names = [_name(module) for module in modules]
+        self._collected = self._start(
+            "scripts.mutations.collected", *names, "--", *_OPTIONS, *files
+        )
+
+    def run_changed(
+        self, module: str, source: str, tests: Sequence[str], *, seconds: float
+    ) -> Run | None:
+        """Run collected tests with another code in functions of a module.
+
+        Returns: None if no function differs.
+        """
+        assert self._collected  # noqa: S101 -- `collect` comes first
+        asked = {"module": _name(module), "source": source, "tests": tests, "seconds": seconds}
+        run = _ask(self._collected, asked)
+        return None if run.code == UNCHANGED else run
 
     def drop_tables(self) -> None:
         """The next run of the tests migrates from nothing, by what the modules then say."""
@@ -78,6 +102,20 @@ class Rig:
             with psycopg.connect(dsn, autocommit=True) as connection:
                 connection.execute("DROP SCHEMA public CASCADE")
                 connection.execute("CREATE SCHEMA public")
+
+
+def _name(module: str) -> str:
+    return module.removesuffix(".py").replace("/", ".")
+
+
+def _ask(process: subprocess.Popen[str], asked: object) -> Run:
+    assert process.stdin  # noqa: S101 -- a pipe
+    assert process.stdout  # noqa: S101 -- a pipe
+    process.stdin.write(json.dumps(asked) + "\n")
+    process.stdin.flush()
+    if not (line := process.stdout.readline()):
+        raise RigError("a process that runs the tests has died")
+    return Run(**json.loads(line))
 
 
 _OPTIONS = (
@@ -111,8 +149,13 @@ def open_rig(modules: Sequence[str], *, root: Path = ROOT, servers: bool = True)
         if servers:
             services = held.enter_context(_serve(folder / "services"))
             environment[KEPT_SERVICES] = str(services.data_dir)
-        forks = held.enter_context(_start_forks(tree, environment))
-        yield Rig(tree, services, forks)
+        # Bytecode is not kept: of a file that changes twice a second it might be the wrong one.
+        environment |= {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder)}
+
+        def start(module: str, *arguments: str) -> subprocess.Popen[str]:
+            return held.enter_context(_start(tree, environment, module, arguments))
+
+        yield Rig(tree, services, start)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -161,22 +204,22 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _start_forks(tree: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    # Bytecode is not kept: of a file that changes twice a second it might be the wrong one.
-    environment = {**environment, "PYTHONDONTWRITEBYTECODE": "1"}
-    forks = subprocess.Popen(
-        [sys.executable, "-m", "scripts.mutations.forks"],
+def _start(
+    tree: Path, environment: Mapping[str, str], module: str, arguments: Sequence[str]
+) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(  # noqa: S603 -- this very Python
+        [sys.executable, "-m", module, *arguments],
         cwd=tree,
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    with forks:  # closes its pipes
+    with process:  # closes its pipes
         try:
-            yield forks
+            yield process
         finally:
-            forks.terminate()
+            process.terminate()
 
 
 def read_trace(rig: Rig) -> dict[str, Traced]:

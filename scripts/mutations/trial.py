@@ -16,7 +16,7 @@ from cosmic_ray.work_db import WorkDB
 from cosmic_ray.work_item import MutationSpec
 
 from scripts.mutations.operators import choose_operators
-from scripts.mutations.rig import Rig, RigError, read_trace
+from scripts.mutations.rig import Rig, RigError, Run, read_trace
 from scripts.mutations.trace import Traced
 
 BASELINE_SECONDS = 900.0
@@ -95,11 +95,17 @@ def _is_idle(spec: MutationSpec) -> bool:
 def tell_diff(root: Path, mutant: Mutant) -> str | None:
     """The lines that differ; None if it is no Python, or nothing differs."""
     source = (root / mutant.module).read_text()
-    changed = mutate_code(source, _operator(mutant), mutant.occurrence)
-    if changed is None or changed == source or not _is_python(changed):
+    if (changed := _change(source, mutant)) is None:
         return None
     diff = difflib.unified_diff(source.splitlines(), changed.splitlines(), n=0)
     return "\n".join(line for line in diff if not line.startswith(("---", "+++", "@@")))
+
+
+def _change(source: str, mutant: Mutant) -> str | None:
+    changed: str | None = mutate_code(source, _operator(mutant), mutant.occurrence)
+    if changed is None or changed == source or not _is_python(changed):
+        return None
+    return changed
 
 
 def _operator(mutant: Mutant) -> object:
@@ -160,6 +166,7 @@ class Trial:
                 self._files.setdefault(test.partition("::")[0], {})[test] = facts
             else:
                 self.failing.append(test)
+        self._rig.collect(files, list(self._tests))
         return time.monotonic() - began
 
     def choose_tests(self, mutant: Mutant) -> tuple[list[str], float]:
@@ -196,18 +203,27 @@ class Trial:
             return None
         tests, usual = self.choose_tests(mutant)
         limit = LEAST_SECONDS + usual * TIMES_SLOWER
-        at_load = mutant.function is None  # it may be in what migrations say
         began = time.monotonic()
-        path = self._rig.tree / mutant.module
-        with use_mutation(path, _operator(mutant), mutant.occurrence):
-            if at_load:
-                self._rig.drop_tables()
-            run = self._rig.run_tests(tests, seconds=limit)
-            if run.passed and (slow := self._slow.get(mutant.module)):
+        run = self._run(mutant, tests, limit)
+        if run.passed and (slow := self._slow.get(mutant.module)):
+            with use_mutation(self._rig.tree / mutant.module, _operator(mutant), mutant.occurrence):
                 run = self._rig.run_tests(slow, seconds=limit * 4)
-        if at_load:
-            self._rig.drop_tables()
         for test in _FAILED.findall(run.said):
             self._noticed[f"{mutant.module}:{mutant.function}"][test] += 1
         outcome = TIMED_OUT if run.timed_out else SURVIVED if run.passed else KILLED
         return Tried(mutant, diff, outcome, len(tests), time.monotonic() - began)
+
+    def _run(self, mutant: Mutant, tests: Sequence[str], seconds: float) -> Run:
+        path = self._rig.tree / mutant.module
+        changed = _change(path.read_text(), mutant)
+        assert changed  # noqa: S101 -- it has a diff
+        if mutant.function and (
+            run := self._rig.run_changed(mutant.module, changed, tests, seconds=seconds)
+        ):
+            return run
+        self._rig.drop_tables()  # it may be in what migrations say
+        try:
+            with use_mutation(path, _operator(mutant), mutant.occurrence):
+                return self._rig.run_tests(tests, seconds=seconds)
+        finally:
+            self._rig.drop_tables()

@@ -88,6 +88,7 @@ async def claim_cancel(database):
             "limit": 10,
             "lease": new_id(),
             "lease_seconds": 60,
+            "proven": True,
         }
         assert await claim_polls(session, **limits) == []
         [row] = await claim_cancels(session, **limits)
