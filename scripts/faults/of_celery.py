@@ -37,7 +37,7 @@ async def duplicate_bells(scene: Scene) -> None:
         app.close()
 
 
-@fault(seconds=8)
+@fault(seconds=6)
 async def short_visibility_timeout(scene: Scene) -> None:
     """Every message that is held for longer than a second is delivered again (T7).
 

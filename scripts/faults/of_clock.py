@@ -13,7 +13,7 @@ STEPS = (HOUR, -HOUR)
 REPLACED = ("worker-1", "worker-2")  # for so long
 
 
-@fault(seconds=10)
+@fault(seconds=8)
 async def clock_step(scene: Scene) -> None:
     """One worker's clock jumps an hour ahead, another's an hour back, and then both jump home."""
     async with AsyncExitStack() as running:

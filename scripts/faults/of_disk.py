@@ -8,7 +8,7 @@ from scripts.faults.scene import Scene
 QUOTA_BYTES = 512  # no file of ours is as small
 
 
-@fault(seconds=8)
+@fault(seconds=6)
 async def disk_full(scene: Scene) -> None:
     """No worker can write a file (emulated by a quota on its processes)."""
     workers = [psutil.Process(pid) for pid in await scene.pids("worker-")]

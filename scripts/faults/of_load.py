@@ -21,7 +21,7 @@ FLOWER_ACTS = ("api/task/send-task/pressroom.canary", "api/worker/shutdown/all")
 UNAUTHORIZED = 401
 
 
-@fault(seconds=10, times=10, early=True)
+@fault(seconds=8, times=10, early=True)
 async def backlog(scene: Scene) -> None:
     """Ten times as many jobs: messages do not grow with them, and nobody else waits (T13)."""
     most = 0

@@ -26,7 +26,7 @@ async def postgres_paused(scene: Scene) -> None:
         await scene.last()
 
 
-@fault(seconds=8)
+@fault(seconds=6)
 async def postgres_cut(scene: Scene) -> None:
     """All connections to Postgres are cut, twice a second."""
     for _ in range(max(round(scene.seconds / CUT_EACH_SECONDS), 2)):

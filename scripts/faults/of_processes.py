@@ -12,7 +12,8 @@ from workers.app import make_app
 from workers.stack.plan import own_command
 
 TIMES = 20
-RANDOM_SECONDS = 2.5  # after all workers run again, at most, the next time comes
+RANDOM_SECONDS = 1.5  # after all workers run again, at most, the next time comes
+EACH_SECONDS = 2.5  # with the time that they take to run again
 GATEWAY_KILLS = 3
 
 
@@ -28,13 +29,13 @@ async def kill_all_workers(scene: Scene) -> None:
     await scene.signal(signal.SIGKILL, "worker-")
 
 
-@fault(seconds=TIMES * 3.5)
+@fault(seconds=TIMES * EACH_SECONDS)
 async def kill_all_twenty_times(scene: Scene) -> None:
     """All workers are killed at a random moment, twenty times over.
 
     A shortened run kills them fewer times.
     """
-    times = max(round(scene.seconds / 3.5), 2)
+    times = max(round(scene.seconds / EACH_SECONDS), 2)
     for number in range(times):
         await scene.wait_running("worker-")
         if number:
@@ -42,7 +43,7 @@ async def kill_all_twenty_times(scene: Scene) -> None:
         await scene.signal(signal.SIGKILL, "worker-")
 
 
-@fault(seconds=8)
+@fault(seconds=6)
 async def kill_beat(scene: Scene) -> None:
     """Beat is killed and kept from coming back for a while: who sweeps?"""
     await scene.signal(signal.SIGKILL, "beat")
@@ -51,7 +52,7 @@ async def kill_beat(scene: Scene) -> None:
     await scene.start("beat")
 
 
-@fault(seconds=10, early=True)
+@fault(seconds=8, early=True)
 async def kill_gateway(scene: Scene) -> None:
     """The gateway is killed again and again, between what it commits and what it answers (T12)."""
     for number in range(GATEWAY_KILLS):
@@ -94,7 +95,7 @@ async def term_and_quit_mid_run(scene: Scene) -> None:
         await asyncio.sleep(0.1)
 
 
-@fault(seconds=8)
+@fault(seconds=6)
 async def two_beats(scene: Scene) -> None:
     """A second beat ticks beside the first (T11)."""
     folder = scene.settings.data_dir / "second-beat"

@@ -41,7 +41,7 @@ async def redis_paused(scene: Scene) -> None:
         await scene.last()
 
 
-@fault(seconds=10)
+@fault(seconds=8)
 async def redis_oom(scene: Scene) -> None:
     """Redis is out of memory: it answers, and refuses every write."""
     async with scene.redis() as redis:

@@ -12,14 +12,14 @@ MOST = 0.9
 KEPT_SECONDS = 60.0  # emulated: a thirtieth of the documented half hour
 
 
-@fault(seconds=8)
+@fault(seconds=6)
 async def upstream_500s(scene: Scene) -> None:
     """Three calls in ten are answered with a 500."""
     async with scene.emulator.armed(("error", {"status": 500, "probability": SOME})):
         await scene.last()
 
 
-@fault(seconds=8)
+@fault(seconds=6)
 async def upstream_429_storm(scene: Scene) -> None:
     """Nine calls in ten are answered with a 429 that does not say for how long."""
     async with scene.emulator.armed(("busy", {"probability": MOST})):
@@ -33,7 +33,7 @@ async def upstream_hang(scene: Scene) -> None:
         await scene.last()
 
 
-@fault(seconds=8)
+@fault(seconds=6)
 async def upstream_html(scene: Scene) -> None:
     """Calls are answered with a page for people, some of them with a 200."""
     async with scene.emulator.armed(
@@ -96,7 +96,7 @@ async def job_lost(scene: Scene) -> None:
     scene.excused[JobState.LOST] = await scene.emulator.count("lost")
 
 
-@fault(seconds=8, silent=True)
+@fault(seconds=6, silent=True)
 async def results_gone_early(scene: Scene) -> None:
     """Results are kept for a thirtieth of the documented time, and no webhook tells of them."""
     async with scene.emulator.armed(("forget_early", {"seconds": KEPT_SECONDS})):
