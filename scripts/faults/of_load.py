@@ -27,9 +27,12 @@ async def backlog(scene: Scene) -> None:
     most = 0
     asking = asyncio.create_task(_ask_one(scene))
     async with scene.redis() as redis:
+        prefix = scene.settings.redis_prefix
+        before = await _find_held(redis, prefix)  # what earlier faults left is not of this backlog
         until = time.monotonic() + scene.seconds
         while time.monotonic() < until or not asking.done():
-            most = max(most, await _count_messages(redis, scene.settings.redis_prefix))
+            lengths = [await redis.llen(f"{prefix}{queue}") for queue in QUEUES]
+            most = max(most, sum(lengths) + len(await _find_held(redis, prefix) - before))
             await asyncio.sleep(LOOKS_EACH_SECONDS)
     if most > MESSAGES_MOST:
         scene.complain(f"{most} messages lay in Redis, at most {MESSAGES_MOST} were wanted")
@@ -80,11 +83,9 @@ async def _ask_one(scene: Scene) -> float:
     return time.monotonic() - began
 
 
-async def _count_messages(redis: Redis, prefix: str) -> int:
-    """In the queues, and held by workers."""
-    lengths = [await redis.llen(f"{prefix}{queue}") for queue in QUEUES]
-    held: int = await redis.hlen(f"{prefix}unacked")
-    return sum(lengths) + held
+async def _find_held(redis: Redis, prefix: str) -> set[bytes | str]:
+    """The messages that workers hold, or held when they died, by their tags."""
+    return set(await redis.hkeys(f"{prefix}unacked"))
 
 
 async def _dump(redis: Redis, key: str) -> str:
