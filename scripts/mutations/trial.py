@@ -18,12 +18,11 @@ from cosmic_ray.work_item import MutationSpec
 from scripts.mutations.operators import choose_operators
 from scripts.mutations.rig import Rig, RigError, Run, read_trace
 from scripts.mutations.trace import Traced
+from scripts.mutations.users import find_users
 
 BASELINE_SECONDS = 900.0
 LEAST_SECONDS = 30.0
-# Of unchanged tests for one mutant; what takes longer is left out.
-MOST_SECONDS = 10.0
-MOST_SECONDS_OF_ALL = 20.0  # where it is not known which call it
+MOST_SECONDS = 10.0  # of unchanged tests for one mutant; what takes longer is left out
 TIMES_SLOWER = 5.0  # than unchanged, until it counts as hanging
 
 _FAILED = re.compile(r"^FAILED (\S+)", re.MULTILINE)
@@ -145,6 +144,7 @@ class Trial:
         self._slow = slow
         self._files: dict[str, dict[str, Traced]] = {}
         self._noticed: dict[str, Counter[str]] = defaultdict(Counter)  # tests, of each function
+        self._called: set[str] = set()  # functions, by any test
         self.failing: list[str] = []
 
     def learn(self) -> float:
@@ -164,6 +164,7 @@ class Trial:
         for test, facts in read_trace(self._rig).items():
             if facts.passed:
                 self._files.setdefault(test.partition("::")[0], {})[test] = facts
+                self._called.update(facts.called)
             else:
                 self.failing.append(test)
         self._rig.collect(files, list(self._tests))
@@ -173,8 +174,8 @@ class Trial:
         """Those that call its function, and how long they take.
 
         First those that have noticed most of its other mutants, then the quickest, for as long as
-        `MOST_SECONDS` says. Of the module's, if it is in no function, or in one that runs when it
-        is loaded.
+        `MOST_SECONDS` says. If it is in no function, or in one that runs when the module is loaded:
+        those that call a function that uses what is made there.
         """
         tests = {
             test: facts
@@ -182,19 +183,26 @@ class Trial:
             for test, facts in self._files.get(file, {}).items()
         }
         name = f"{mutant.module}:{mutant.function}"
-        concerned = {test for test, facts in tests.items() if name in facts.called}
-        most = MOST_SECONDS if concerned else MOST_SECONDS_OF_ALL
+        names = {name} if self._is_called(mutant) else self._find_users(mutant)
+        concerned = {test for test, facts in tests.items() if not names.isdisjoint(facts.called)}
         concerned = concerned or set(tests)
         noticed = self._noticed[name]
         ordered = sorted(concerned, key=lambda test: (-noticed[test], tests[test].seconds))
         chosen: list[str] = []
         seconds = 0.0
         for test in ordered:
-            if chosen and seconds + tests[test].seconds > most:
+            if chosen and seconds + tests[test].seconds > MOST_SECONDS:
                 break
             chosen.append(test)
             seconds += tests[test].seconds
         return chosen, seconds
+
+    def _is_called(self, mutant: Mutant) -> bool:
+        return f"{mutant.module}:{mutant.function}" in self._called
+
+    def _find_users(self, mutant: Mutant) -> set[str]:
+        sources = {module: (self._rig.tree / module).read_text() for module in self._tests}
+        return find_users(sources, mutant.module, mutant.line, called=self._called)
 
     def try_mutant(self, mutant: Mutant) -> Tried | None:
         """None: it is no mutant."""
@@ -217,7 +225,8 @@ class Trial:
         path = self._rig.tree / mutant.module
         changed = _change(path.read_text(), mutant)
         assert changed  # noqa: S101 -- it has a diff
-        if mutant.function and (
+        # What ran when the module was loaded has been made already.
+        if self._is_called(mutant) and (
             run := self._rig.run_changed(mutant.module, changed, tests, seconds=seconds)
         ):
             return run

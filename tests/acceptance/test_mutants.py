@@ -29,6 +29,17 @@ def count_down(number):
     return number
 
 
+def _longer(number):
+    return number + 1
+
+
+LENGTH = _longer(2)
+
+
+def greet():
+    return "ho" * LENGTH
+
+
 def never_called():
     return 1 + 2
 '''
@@ -48,6 +59,10 @@ def test_what_waits_is_claimed():
 def test_seven_is_enough():
     assert toy.count_down(9) == 7
     assert toy.count_down(3) == 0
+
+
+def test_a_greeting():
+    assert toy.greet() == "hohoho"
 
 
 def test_that_fails_as_it_is():
@@ -104,6 +119,8 @@ def tried(tmp_path_factory):
         ),
         ("if number != 7:", KILLED),
         ("continue", KILLED),
+        ("return number - 1", KILLED),  # of what it made when the module was loaded
+        ("LENGTH = _longer(1)", KILLED),
         ("return 1 - 2", SURVIVED),  # it is never called
     ],
 )
