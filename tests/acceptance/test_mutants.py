@@ -120,7 +120,7 @@ def tried(tmp_path_factory):
         ("if number != 7:", KILLED),
         ("continue", KILLED),
         ("return number - 1", KILLED),  # of what it made when the module was loaded
-        ("LENGTH = _longer(1)", KILLED),
+        ("LENGTH = _longer( 3)", KILLED),
         ("return 1 - 2", SURVIVED),  # it is never called
     ],
 )
