@@ -85,7 +85,7 @@ def _try(console: Console, mutants: Sequence[Mutant], options: argparse.Namespac
     slow = SLOW if options.thorough else {}
     tried: list[Tried] = []
     with open_rig(modules) as rig:
-        trial = Trial(rig, tests=tests, slow=slow)
+        trial = Trial(rig, tests=tests, slow=slow, most_seconds=options.most)
         seconds = trial.learn()
         console.print(f"{len(mutants)} mutants; unchanged, the tests take {seconds:.0f} s")
         for test in trial.failing:
@@ -133,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--share", type=int, default=1, metavar="I", help="this is the Ith: it tries every Nth")
     add("--minutes", type=float, default=float("inf"), help="try no more when they are over")
     add("--again", type=Path, metavar="FILE", help="those that survived, by the JSON of a run")
+    add("--most", type=float, default=10.0, metavar="SECONDS", help="of tests for one mutant")
     add("--thorough", action="store_true", help="what survives meets the slow tests as well")
     add("--json", type=Path, metavar="FILE", help="each mutant and what came of it, as it comes")
     add("--list", action="store_true", help="say what would be changed, and change nothing")

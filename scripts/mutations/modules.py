@@ -10,6 +10,7 @@ _T = "tests/integration/test_"
 _STATES = (
     f"{_T}transitions.py",
     f"{_T}state_rules.py",
+    f"{_T}ledger_rules.py",
     f"{_T}record_functions.py",
     f"{_T}interventions.py",
     f"{_T}doubts.py",
@@ -31,7 +32,8 @@ _FILES = (
     f"{_T}lane.py",
 )
 _WORDS = (
-    *(f"{_T}record_functions.py", f"{_T}webhooks.py", f"{_T}poison.py", f"{_T}custody.py"),
+    *(f"{_T}words.py", f"{_T}record_functions.py", f"{_T}webhooks.py", f"{_T}poison.py"),
+    f"{_T}custody.py",
     *(f"{_T}interventions.py", f"{_T}lane.py"),
 )
 

@@ -22,7 +22,6 @@ from scripts.mutations.users import find_users
 
 BASELINE_SECONDS = 900.0
 LEAST_SECONDS = 30.0
-MOST_SECONDS = 10.0  # of unchanged tests for one mutant; what takes longer is left out
 TIMES_SLOWER = 5.0  # than unchanged, until it counts as hanging
 
 _FAILED = re.compile(r"^FAILED (\S+)", re.MULTILINE)
@@ -130,6 +129,7 @@ class Trial:
     Args:
         tests: of each module.
         slow: the same, for when the others have noticed nothing.
+        most_seconds: of unchanged tests for one mutant; what takes longer is left out.
     """
 
     def __init__(
@@ -138,10 +138,12 @@ class Trial:
         *,
         tests: Mapping[str, Sequence[str]],
         slow: Mapping[str, Sequence[str]],
+        most_seconds: float = 10.0,
     ) -> None:
         self._rig = rig
         self._tests = tests
         self._slow = slow
+        self._most_seconds = most_seconds
         self._files: dict[str, dict[str, Traced]] = {}
         self._noticed: dict[str, Counter[str]] = defaultdict(Counter)  # tests, of each function
         self._called: set[str] = set()  # functions, by any test
@@ -174,7 +176,7 @@ class Trial:
         """Those that call its function, and how long they take.
 
         First those that have noticed most of its other mutants, then the quickest, for as long as
-        `MOST_SECONDS` says. If it is in no function, or in one that runs when the module is loaded:
+        `most_seconds` says. If it is in no function, or in one that runs when the module is loaded:
         those that call a function that uses what is made there.
         """
         tests = {
@@ -191,7 +193,7 @@ class Trial:
         chosen: list[str] = []
         seconds = 0.0
         for test in ordered:
-            if chosen and seconds + tests[test].seconds > MOST_SECONDS:
+            if chosen and seconds + tests[test].seconds > self._most_seconds:
                 break
             chosen.append(test)
             seconds += tests[test].seconds

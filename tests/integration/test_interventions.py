@@ -452,6 +452,27 @@ async def test_a_retry_drops_what_the_job_was_and_keeps_what_it_is(run, make, ex
     assert await run(expire_jobs) == []
 
 
+async def test_word_of_a_retried_job_waits_for_its_new_end_as_if_none_had_been_sent(
+    run, make, execute, database
+):
+    job_id, other_id = await make(S.FAILED), await make(S.FAILED)
+    await execute("""
+        INSERT INTO deliveries (id, job_id, endpoint, request, state, tries, deaths, lease)
+        SELECT gen_random_uuid(), id, endpoint, '{}', 'delivered', 3, 2, gen_random_uuid() FROM jobs
+    """)
+
+    await run(retry_jobs, job_ids=[job_id])
+
+    async with database.begin() as session:
+        found = await session.execute(
+            text("SELECT job_id, state, tries, deaths, lease IS NULL FROM deliveries")
+        )
+        assert {job: tuple(facts) for job, *facts in found} == {
+            job_id: ("waiting", 0, 0, True),
+            other_id: ("delivered", 3, 2, False),
+        }
+
+
 async def test_a_retry_of_a_job_that_may_live_for_ever_sets_no_deadline(run, make):
     job_id = await make(S.FAILED, policy={"executionTimeout": 5_000})
 

@@ -214,8 +214,8 @@ async def test_every_stage_with_due_rows_is_found(database):
 
     lanes = await list_lanes(database)
 
-    assert [(lane.stage, lane.endpoint, lane.due) for lane in lanes] == [
-        (stage, FLUX, True) for stage in sorted(StageName)
+    assert [(lane.stage, lane.endpoint, lane.due, lane.paused) for lane in lanes] == [
+        (stage, FLUX, True, False) for stage in sorted(StageName)
     ]
 
 

@@ -1,0 +1,180 @@
+"""What the ledger says of earlier attempts, and what is read from it."""
+
+import pytest
+
+from models.attempt import Answer, AttemptEnd, Fate, answer_attempts
+from models.base import new_id
+from models.claims import claim_polls
+from models.interventions import cancel_jobs
+from models.job import JobState, Reason
+from models.job_queries import get_job, list_attempts
+from models.transitions import (
+    NewJob,
+    accept,
+    claim_submissions,
+    enqueue_jobs,
+    find_orphaned_endpoints,
+    find_unresolved_endpoints,
+    follow_hints,
+    lose_sight,
+    move_jobs,
+    resolve_unknown,
+    send_anew,
+)
+from tests.integration.conftest import FLUX
+
+DECISION = {"endpoint": FLUX, "longest_seconds": 1, "max_sends": 3, "max_attempts": 10}
+LIMITS = {"endpoint": FLUX, "limit": 1, "lease_seconds": 60, "proven": True}
+
+
+@pytest.fixture
+def enqueue(run):
+    async def enqueue_one(**options):
+        job = NewJob(id=new_id(), input={}, estimate_usd="0.5", **{"endpoint": FLUX, **options})
+        await run(enqueue_jobs, [job])
+        return job.id
+
+    return enqueue_one
+
+
+@pytest.fixture
+def claim(run):
+    async def claim_one():
+        [row] = await run(claim_submissions, **LIMITS, lease=new_id())
+        return row
+
+    return claim_one
+
+
+@pytest.fixture
+def take(run, claim):
+    """A job is sent, accepted, and just being asked for."""
+
+    async def take_one(upstream_id):
+        row = await claim()
+        await run(move_jobs, [accept(row.id, row.lease, upstream_id=upstream_id, due_in=0)])
+        answer = AttemptEnd(
+            job_id=row.id, lease=row.lease, answer=Answer.ACCEPTED, upstream_id=upstream_id
+        )
+        await run(answer_attempts, [answer])
+        [poll] = await run(claim_polls, **LIMITS, lease=new_id())
+        return poll
+
+    return take_one
+
+
+@pytest.fixture
+def doubt(run, claim):
+    """The reply to a job's next attempt is lost, and it is decided to send it again."""
+
+    async def doubt_one():
+        row = await claim()
+        await run(move_jobs, [lose_sight(row.id, row.lease, error="no reply", due_in=0)])
+        await run(resolve_unknown, **DECISION)
+        return row
+
+    return doubt_one
+
+
+async def test_that_one_attempt_is_gone_says_nothing_of_another(run, enqueue, doubt, take):
+    job_id = await enqueue()
+    await enqueue()
+    await doubt()
+    await doubt()  # of the other job
+    poll = await take("u")
+
+    await run(move_jobs, [send_anew(poll.id, poll.lease, error="404", due_in=60)])
+
+    attempts = await run(list_attempts, job_id)
+    assert [attempt.fate for attempt in attempts] == [Fate.DOUBTFUL, Fate.GONE]
+
+
+async def test_of_what_was_heard_of_it_is_known_when_it_was_sent(run, enqueue, doubt, claim):
+    job_id = await enqueue()
+    first = await doubt()
+    again = await claim()
+    await run(follow_hints, [(job_id, first.lease, "up-1")])
+
+    await run(move_jobs, [lose_sight(job_id, again.lease, error="no reply", due_in=60)])
+
+    job, attempts = await run(get_job, job_id), await run(list_attempts, job_id)
+    assert (job.state, job.upstream_id) == (JobState.IN_QUEUE, "up-1")
+    assert job.submitted_at == attempts[0].sent_at
+
+
+async def test_an_attempt_of_which_nothing_is_known_does_not_hide_an_earlier_one(
+    run, enqueue, doubt, claim
+):
+    job_id = await enqueue()
+    first, _ = await doubt(), await doubt()
+    again = await claim()
+    await run(follow_hints, [(job_id, first.lease, "up-1")])
+
+    await run(move_jobs, [lose_sight(job_id, again.lease, error="no reply", due_in=60)])
+
+    assert (await run(get_job, job_id)).upstream_id == "up-1"
+
+
+@pytest.mark.parametrize("fate", [None, Fate.ABSENT])
+async def test_what_the_upstream_never_had_is_not_counted_to_what_may_be_sent(
+    run, execute, enqueue, claim, fate
+):
+    job_id = await enqueue()
+    for _ in range(3):
+        row = await claim()
+        await run(move_jobs, [lose_sight(row.id, row.lease, error="no reply", due_in=0)])
+        await execute("UPDATE attempts SET fate = :fate WHERE number < 3", fate=fate)
+        await execute("UPDATE jobs SET state = 'queued', next_at = now() WHERE attempt < 3")
+
+    await run(resolve_unknown, **DECISION)
+
+    decided = JobState.FAILED if fate is None else JobState.QUEUED
+    assert (await run(get_job, job_id)).state is decided
+
+
+@pytest.mark.parametrize("deaths", [0, 2, 5])
+async def test_what_is_cancelled_without_an_answer_may_have_run_whatever_else_it_did(
+    run, execute, enqueue, claim, deaths
+):
+    job_id = await enqueue()
+    row = await claim()
+    await run(move_jobs, [lose_sight(row.id, row.lease, error="no reply", due_in=0)])
+    await run(cancel_jobs, job_ids=[job_id])
+    await execute("UPDATE jobs SET deaths = :deaths, next_at = now()", deaths=deaths)
+
+    await run(resolve_unknown, **DECISION)
+
+    job = await run(get_job, job_id)
+    assert (job.state, job.reason) == (JobState.CANCELLED, Reason.OUTCOME_UNKNOWN)
+
+
+async def test_endpoints_are_looked_through_for_what_is_lost_there_and_nothing_else(
+    run, execute, enqueue
+):
+    changes = {
+        "queued": "state = 'queued'",
+        "in_queue": "state = 'in_queue', upstream_id = 'u'",
+        "submitting": "state = 'submitting', lease = gen_random_uuid()",
+        "unknown": "state = 'unknown'",
+    }
+    for state, change in changes.items():
+        job_id = await enqueue(endpoint=state)
+        await execute(f"UPDATE jobs SET {change} WHERE id = :id", id=job_id)
+
+    assert await run(find_orphaned_endpoints) == ["submitting"]
+    assert await run(find_unresolved_endpoints) == ["unknown"]
+    await execute("UPDATE jobs SET next_at = now() + interval '1 min'")
+    assert await run(find_orphaned_endpoints) == await run(find_unresolved_endpoints) == []
+
+
+async def test_a_gone_attempt_is_not_followed(run, enqueue, take, claim):
+    job_id = await enqueue()
+    poll = await take("u")
+    await run(move_jobs, [send_anew(poll.id, poll.lease, error="404", due_in=0)])
+    again = await claim()
+
+    await run(move_jobs, [lose_sight(job_id, again.lease, error="no reply", due_in=60)])
+
+    job = await run(get_job, job_id)
+    assert (job.state, job.upstream_id, job.submitted_at) == (JobState.UNKNOWN, None, None)
+    assert job.polled_at is None  # nothing was heard of what it will be sent as
