@@ -175,7 +175,8 @@ class Trial:
     def choose_tests(self, mutant: Mutant) -> tuple[list[str], float]:
         """Those that call its function, and how long they take.
 
-        First those that have noticed most of its other mutants, then the quickest, for as long as
+        First those that have noticed most of its other mutants, then the quickest of those that
+        call the same functions for the same test, and then their likes, for as long as
         `most_seconds` says. If it is in no function, or in one that runs when the module is loaded:
         those that call a function that uses what is made there.
         """
@@ -189,7 +190,13 @@ class Trial:
         concerned = {test for test, facts in tests.items() if not names.isdisjoint(facts.called)}
         concerned = concerned or set(tests)
         noticed = self._noticed[name]
-        ordered = sorted(concerned, key=lambda test: (-noticed[test], tests[test].seconds))
+        alike = Counter[tuple[str, frozenset[str]]]()
+        ranks: dict[str, int] = {}
+        for test in sorted(concerned, key=lambda test: tests[test].seconds):
+            kind = test.partition("[")[0], frozenset(tests[test].called)
+            ranks[test] = alike[kind]
+            alike[kind] += 1
+        ordered = sorted(ranks, key=lambda test: (-noticed[test], ranks[test]))
         chosen: list[str] = []
         seconds = 0.0
         for test in ordered:
