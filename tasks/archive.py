@@ -181,7 +181,7 @@ async def _is_what_was_made(
 
 
 def _failed(row: Download, error: str) -> DownloadEnd:
-    retry_in = _retry_seconds(row) if row.seconds_left > 0 else None
+    retry_in = retry_seconds(row) if row.seconds_left > 0 else None
     log.warning(
         "download_failed",
         artifact=str(row.id),
@@ -193,7 +193,7 @@ def _failed(row: Download, error: str) -> DownloadEnd:
     return DownloadEnd(id=row.id, lease=row.lease, error=error, retry_in=retry_in)
 
 
-def _retry_seconds(row: Download) -> float:
+def retry_seconds(row: Download) -> float:
     longest = STEADY_RETRY_SECONDS * 2 ** min(max(row.tries - STEADY_TRIES, 0), 16)
     wait: float = min(
         FIRST_RETRY_SECONDS * 2 ** min(row.tries - 1, 16),

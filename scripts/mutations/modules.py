@@ -23,6 +23,7 @@ _STATES = (
     f"{_T}lanes_table.py",
     f"{_T}lane_hangs.py",
     f"{_T}lane.py",
+    f"{_T}submit_secrets.py",
 )
 _FILES = (
     f"{_T}record_functions.py",

@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -17,7 +18,16 @@ from models.artifact import ArtifactState, NewArtifact, add_artifacts, get_artif
 from models.base import new_id
 from models.job import OnUnknown
 from models.lane import Claim, StageName, find_lanes
-from tasks.archive import ARCHIVE, DAMAGED_TRIES
+from tasks.archive import (
+    ARCHIVE,
+    DAMAGED_TRIES,
+    FIRST_RETRY_SECONDS,
+    LIFE_SHARE,
+    LONGEST_RETRY_SECONDS,
+    STEADY_RETRY_SECONDS,
+    STEADY_TRIES,
+    retry_seconds,
+)
 from tasks.intake import Request, check_request, enqueue
 from tests.integration.conftest import FLUX
 from workers.app import make_app
@@ -349,3 +359,26 @@ async def test_a_late_end_of_a_lost_lease_writes_nothing(runtime, server):
     file = await find_file(runtime, file_id)
     assert stored == 1
     assert (file.state, file.tries, file.deaths) == (ArtifactState.STORED, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("tries", "seconds_left", "wait"),
+    [
+        (1, 7200.0, FIRST_RETRY_SECONDS),
+        (2, 7200.0, 2 * FIRST_RETRY_SECONDS),
+        (4, 7200.0, 8 * FIRST_RETRY_SECONDS),
+        (20, 7200.0, STEADY_RETRY_SECONDS),
+        (STEADY_TRIES + 2, 7200.0, 4 * STEADY_RETRY_SECONDS),
+        (STEADY_TRIES + 9, 7200.0, 7200.0 * LIFE_SHARE),
+        (1000, 1_000_000.0, LONGEST_RETRY_SECONDS),
+        (5, 100.0, 5.0),  # its address lives no longer
+        (5, 0.1, FIRST_RETRY_SECONDS),
+    ],
+)
+def test_a_download_is_tried_again_soon_at_first_then_each_minute_then_less_and_less(
+    monkeypatch, tries, seconds_left, wait
+):
+    monkeypatch.setattr("tasks.archive.random.uniform", lambda low, high: (low + high) / 2)
+    file = SimpleNamespace(tries=tries, seconds_left=seconds_left)
+
+    assert retry_seconds(file) == pytest.approx(wait)

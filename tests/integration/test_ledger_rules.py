@@ -1,17 +1,23 @@
 """What the ledger says of earlier attempts, and what is read from it."""
 
+from contextlib import nullcontext
+
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from models.attempt import Answer, AttemptEnd, Fate, answer_attempts
 from models.base import new_id
-from models.claims import claim_polls
-from models.interventions import cancel_jobs
+from models.claims import claim_polls, hand_back
+from models.interventions import cancel_jobs, has_cancel_requested
 from models.job import JobState, Reason
 from models.job_queries import get_job, list_attempts
+from models.lane import StageName
 from models.transitions import (
     NewJob,
     accept,
+    ask_again,
     claim_submissions,
+    end,
     enqueue_jobs,
     find_orphaned_endpoints,
     find_unresolved_endpoints,
@@ -178,3 +184,67 @@ async def test_a_gone_attempt_is_not_followed(run, enqueue, take, claim):
     job = await run(get_job, job_id)
     assert (job.state, job.upstream_id, job.submitted_at) == (JobState.UNKNOWN, None, None)
     assert job.polled_at is None  # nothing was heard of what it will be sent as
+
+
+async def test_that_one_attempt_was_handed_back_says_nothing_of_another(run, enqueue, doubt, claim):
+    job_id = await enqueue()
+    await doubt()
+    again = await claim()
+
+    await run(hand_back, StageName.SUBMIT, lease=again.lease)
+
+    attempts = await run(list_attempts, job_id)
+    assert [attempt.answer for attempt in attempts] == [None, Answer.UNSENT]
+
+
+async def test_of_jobs_that_were_claimed_together_each_is_decided_by_itself(run, execute, enqueue):
+    first, second = await enqueue(), await enqueue()
+    rows = await run(claim_submissions, **{**LIMITS, "limit": 2}, lease=new_id())
+    await run(move_jobs, [lose_sight(row.id, row.lease, error="-", due_in=60) for row in rows])
+    await execute("UPDATE jobs SET next_at = now() WHERE id = :id", id=first)
+
+    await run(resolve_unknown, **DECISION)
+
+    fates = [(await run(list_attempts, job_id))[0].fate for job_id in (first, second)]
+    assert fates == [Fate.DOUBTFUL, None]
+
+
+async def test_word_of_an_earlier_attempt_does_not_hasten_the_one_that_runs(
+    run, enqueue, doubt, take
+):
+    job_id = await enqueue()
+    first = await doubt()
+    poll = await take("u")
+    await run(move_jobs, [ask_again(job_id, poll.lease, state=JobState.IN_QUEUE, due_in=60)])
+    before = await run(get_job, job_id)
+
+    assert await run(follow_hints, [(job_id, first.lease, "up-1")]) == []
+
+    job = await run(get_job, job_id)
+    assert (job.next_at, job.upstream_id) == (before.next_at, "u")
+
+
+async def test_what_has_ended_is_not_to_be_cancelled_any_more(run, enqueue, claim):
+    job_id = await enqueue()
+    row = await claim()
+    await run(cancel_jobs, job_ids=[job_id])
+    assert await run(has_cancel_requested, job_ids=[job_id])
+
+    await run(move_jobs, [end(job_id, row.lease, state=JobState.FAILED)])
+
+    assert not await run(has_cancel_requested, job_ids=[job_id])
+
+
+@pytest.mark.parametrize("upstream_id", [None, "u"])
+async def test_a_doubt_gives_way_if_the_attempt_was_taken_and_forgotten_and_never_else(
+    run, execute, enqueue, doubt, upstream_id
+):
+    job_id = await enqueue()
+    await doubt()
+    await execute("UPDATE attempts SET upstream_id = :id", id=upstream_id)
+
+    with nullcontext() if upstream_id else pytest.raises(DBAPIError, match="append-only"):
+        await execute("UPDATE attempts SET fate = 'gone'")
+
+    [attempt] = await run(list_attempts, job_id)
+    assert attempt.fate is (Fate.GONE if upstream_id else Fate.DOUBTFUL)

@@ -951,10 +951,14 @@ async def test_a_delivery_asked_for_again_is_sent_again_and_no_other(pair):
     await pair.make("completed", deliveries="delivered", leased=False)
 
     async with pair.database.begin() as session:
+        await session.execute(
+            text("UPDATE deliveries SET deaths = 2 WHERE kind = 'celery' AND job_id = :id"),
+            {"id": pair.id},
+        )
         await redeliver(session, job_id=pair.id)
 
     task, webhook = (await pair.after())["deliveries"]
-    assert (task["state"], task["tries"]) == ("pending", 0)
+    assert (task["state"], task["tries"], task["deaths"]) == ("pending", 0, 0)
     assert webhook == pair.webhook
     assert differences(pair.other, await pair.other_after()) == {}
 

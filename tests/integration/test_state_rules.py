@@ -13,7 +13,7 @@ from models.claims import claim_polls, find_recent_submits, hand_back
 from models.interventions import begin_streaming, cancel_jobs, find_purgeable, retry_jobs
 from models.job import JobState, OnUnknown, Reason
 from models.job_queries import get_job, list_attempts
-from models.lane import StageName, list_lane_states
+from models.lane import StageName, list_lane_states, set_paused
 from models.transitions import (
     NewJob,
     accept,
@@ -445,6 +445,37 @@ async def test_a_lane_of_which_nothing_was_said_is_open(database):
         [lane] = await list_lane_states(session, stage=StageName.SUBMIT)
 
     assert (lane.paused, lane.closures, lane.waiting) == (False, 0, 1)
+
+
+async def test_what_holds_up_one_stage_is_not_shown_of_another(database):
+    await add_jobs(database)
+    async with database.begin() as session:
+        await set_paused(session, StageName.POLL, FLUX, paused=True)
+
+        lanes = await list_lane_states(session, endpoint=FLUX)
+
+    assert {lane.stage for lane in lanes if lane.paused} == {StageName.POLL}
+    assert {lane.stage for lane in lanes if lane.waiting} == {StageName.SUBMIT}
+
+
+async def test_of_what_was_sent_lately_each_endpoint_counts_its_own(database):
+    await add_jobs(database)
+    await claim(database)
+
+    async with database.begin() as session:
+        assert list(await find_recent_submits(session, endpoint="another", seconds=10)) == []
+        assert list(await find_recent_submits(session, endpoint=FLUX, seconds=10)) == [0]
+
+
+@pytest.mark.parametrize(
+    ("stage", "other"),
+    [(StageName.NOTIFY, StageName.WEBHOOK), (StageName.WEBHOOK, StageName.NOTIFY)],
+)
+async def test_word_of_one_kind_is_not_claimed_as_of_the_other(database, stage, other):
+    await fill_stage(database, stage, 1)
+
+    assert await claim_rows(database, other) == []
+    assert len(await claim_rows(database, stage)) == 1
 
 
 async def test_streaming_begins_once(database):
