@@ -6,7 +6,6 @@ import os
 import time
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -16,6 +15,7 @@ from sqlalchemy import text
 
 from models.artifact import ArtifactState, NewArtifact, add_artifacts, get_artifact, list_artifacts
 from models.base import new_id
+from models.claims import Download
 from models.job import OnUnknown
 from models.lane import Claim, StageName, find_lanes
 from tasks.archive import (
@@ -379,6 +379,6 @@ def test_a_download_is_tried_again_soon_at_first_then_each_minute_then_less_and_
     monkeypatch, tries, seconds_left, wait
 ):
     monkeypatch.setattr("tasks.archive.random.uniform", lambda low, high: (low + high) / 2)
-    file = SimpleNamespace(tries=tries, seconds_left=seconds_left)
+    file = Download(new_id(), new_id(), FLUX, new_id(), "", tries, seconds_left)
 
     assert retry_seconds(file) == pytest.approx(wait)

@@ -34,6 +34,7 @@ async def test_storage_keys_are_masked_in_errors_and_their_bucket_is_not(
 
     submitted = await submit_stage.act(runtime, row)
 
+    assert isinstance(submitted.outcome, kind)
     assert submitted.outcome.error == (
         '{"accessId":"***","accessSecret":"***","bucketName":"shop"}'
     )
