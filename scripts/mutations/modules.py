@@ -53,7 +53,11 @@ TESTS: Mapping[str, Sequence[str]] = {
     "tasks/notify.py": _WORDS,
     "tasks/webhook.py": _WORDS,
     "tasks/breaker.py": _STATES,
-    "tasks/retry_policy.py": _STATES,
+    "tasks/retry_policy.py": (
+        *_STATES,
+        "tests/unit/test_retry_policy.py",
+        "tests/unit/test_docs.py",
+    ),
 }
 
 _SLOW_STATES = (

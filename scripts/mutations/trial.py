@@ -175,10 +175,10 @@ class Trial:
     def choose_tests(self, mutant: Mutant) -> tuple[list[str], float]:
         """Those that call its function, and how long they take.
 
-        First those that have noticed most of its other mutants, then the quickest of those that
-        call the same functions for the same test, and then their likes, for as long as
-        `most_seconds` says. If it is in no function, or in one that runs when the module is loaded:
-        those that call a function that uses what is made there.
+        First those that have noticed most of its other mutants, then the quickest; one that calls
+        the same functions for the same test as others counts as slower by each of them. As many
+        as `most_seconds` are enough for. If it is in no function, or in one that runs when the
+        module is loaded: those that call a function that uses what is made there.
         """
         tests = {
             test: facts
@@ -191,19 +191,17 @@ class Trial:
         concerned = concerned or set(tests)
         noticed = self._noticed[name]
         alike = Counter[tuple[str, frozenset[str]]]()
-        ranks: dict[str, int] = {}
+        costs: dict[str, float] = {}
         for test in sorted(concerned, key=lambda test: tests[test].seconds):
             kind = test.partition("[")[0], frozenset(tests[test].called)
-            ranks[test] = alike[kind]
             alike[kind] += 1
-        ordered = sorted(ranks, key=lambda test: (-noticed[test], ranks[test]))
+            costs[test] = tests[test].seconds * alike[kind]
         chosen: list[str] = []
         seconds = 0.0
-        for test in ordered:
-            if chosen and seconds + tests[test].seconds > self._most_seconds:
-                break
-            chosen.append(test)
-            seconds += tests[test].seconds
+        for test in sorted(costs, key=lambda test: (-noticed[test], costs[test])):
+            if not chosen or seconds + tests[test].seconds <= self._most_seconds:
+                chosen.append(test)
+                seconds += tests[test].seconds
         return chosen, seconds
 
     def _is_called(self, mutant: Mutant) -> bool:

@@ -17,6 +17,10 @@ class Statement:
     def defined(self) -> set[str]:
         if isinstance(self.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             return {self.node.name}
+        if isinstance(self.node, ast.AnnAssign | ast.AugAssign):
+            return {one.id for one in _names(self.node.target)}
+        if isinstance(self.node, ast.Assign):
+            return {one.id for target in self.node.targets for one in _names(target)}
         return {one.id for one in _names(self.node) if isinstance(one.ctx, ast.Store)}
 
     @cached_property
@@ -34,7 +38,7 @@ class Statement:
         ]
 
 
-def _names(node: ast.stmt) -> Iterator[ast.Name]:
+def _names(node: ast.AST) -> Iterator[ast.Name]:
     return (one for one in ast.walk(node) if isinstance(one, ast.Name))
 
 

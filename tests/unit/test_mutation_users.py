@@ -7,7 +7,7 @@ from scripts.mutations.users import find_users
 SOURCES = {
     "models/lane.py": """
 LIMIT = 5
-STATES = {"queued": "waits"}
+STATES: dict[str, str] = {stage: "waits" for stage in ("queued",)}
 
 
 def due_rows(stage):
