@@ -208,7 +208,9 @@ def _move(done: Submitted, *, first_poll: float, wait_seconds: float, max_attemp
                 lease,
                 state=JobState.FAILED,
                 reason=Reason.UPSTREAM_FAULT,
-                error=f"{outcome.error}, on each of {attempts} attempts",
+                error=f"{outcome.error}, on each of {attempts} attempts"
+                if attempts > 1
+                else outcome.error,
             )
         backoff = retry_policy.FAULT.wait_seconds(attempts)
         return retry_submit(job, lease, error=outcome.error, due_in=backoff)

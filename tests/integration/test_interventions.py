@@ -430,7 +430,7 @@ async def test_a_retry_drops_what_the_job_was_and_keeps_what_it_is(run, make, ex
     await execute("""
         UPDATE jobs SET reason = 'ttl_passed', misses = 3, cancel_requested_at = now(),
             cancel_reason = 'ttl_passed', delay_ms = 1, execution_ms = 2, worker_id = 'w',
-            cost_usd = 0.25, input_tokens = 3, output_tokens = 4, streamed = 5,
+            cost_usd = 0.25, input_tokens = 3, output_tokens = 4, streamed = 5, polled_at = now(),
             deadline_at = now() - interval '1 h', created_at = now() - interval '2 h'
     """)
     before = await run(get_job, job_id)

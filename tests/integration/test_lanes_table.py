@@ -15,6 +15,7 @@ from models.lane import (
     close_lane,
     find_lanes,
     note_lane_works,
+    reopen_lane,
     seconds_until_due,
     set_paused,
     try_sweep_lock,
@@ -279,3 +280,30 @@ async def test_one_sweep_at_a_time_holds_the_lock_and_its_end_frees_it(database)
         third = await try_sweep_lock(session)
 
     assert (first, second, third) == (True, False, True)
+
+
+async def test_what_holds_one_stage_up_says_nothing_of_when_another_is_due(database):
+    await add_job(database)
+    await pause(database, stage=StageName.POLL)
+
+    assert await due_in(database) == 0
+
+
+async def test_a_lane_is_opened_by_hand_alone_and_whole(database):
+    """As if it had never been closed: neither its probe nor its failures are kept."""
+    await add_job(database)
+    for stage in (SUBMIT, StageName.POLL):
+        async with database.begin() as session:
+            await close_lane(session, stage, FLUX, reason="429", seconds=60)
+            await session.execute(text("UPDATE lanes SET probing = true, faults = 4"))
+
+    async with database.begin() as session:
+        await reopen_lane(session, SUBMIT, FLUX)
+
+        lanes = await session.execute(
+            text("SELECT stage, closures, faults, probing, closed_until IS NULL FROM lanes")
+        )
+        assert {stage: tuple(facts) for stage, *facts in lanes} == {
+            "submit": (0, 0, False, True),
+            "poll": (1, 4, True, False),
+        }

@@ -670,6 +670,17 @@ async def test_what_has_not_ended_is_asked_for_again(lane, outcome, misses, erro
     assert (job.polled_at is not None) is (misses == 0)
 
 
+@pytest.mark.parametrize("misses", [0, 1, 4])
+async def test_after_each_404_twice_as_long_is_waited(lane, monkeypatch, misses):
+    monkeypatch.setattr("tasks.poll.random.uniform", lambda low, high: (low + high) / 2)
+    row = await lane.fly(misses=misses)
+
+    chain = await lane.poll(row, Missing())
+
+    seconds = poll_stage.AGAIN_SECONDS * 2**misses
+    assert chain[StageName.POLL] == pytest.approx(lane.runtime.real_seconds(seconds))
+
+
 @pytest.mark.parametrize("route", [Route.RUN, Route.RUNSYNC])
 async def test_what_came_by_runsync_is_asked_for_often_for_its_result_is_kept_for_a_minute(
     lane, route
@@ -924,9 +935,16 @@ async def test_of_a_job_that_has_not_ended_there_is_no_word(pair, state):
         assert await wake_deliveries(session, ended=[pair.id], hold_seconds=30) == {}
 
 
-@pytest.mark.parametrize(("left", "hastened"), [("stored", True), ("pending", False)])
-async def test_the_last_file_of_a_job_ends_the_wait_for_its_files(pair, left, hastened):
-    await pair.make("completed", leased=False)
+@pytest.mark.parametrize(
+    ("left", "deliveries", "hastened"),
+    [
+        ("stored", "pending", True),
+        ("pending", "pending", False),
+        ("stored", "delivered", False),  # by somebody who did not wait
+    ],
+)
+async def test_the_last_file_of_a_job_ends_the_wait_for_its_files(pair, left, deliveries, hastened):
+    await pair.make("completed", deliveries=deliveries, leased=False)
     async with pair.database.begin() as session:
         await session.execute(
             text("UPDATE deliveries SET tries = 0, next_at = now() + interval '1 min'")
@@ -967,7 +985,10 @@ async def test_a_delivery_is_replayed_alone(pair):
     await pair.make("completed", deliveries="failed", leased=False)
     async with pair.database.begin() as session:
         await session.execute(
-            text("UPDATE deliveries SET error = 'e', http_status = 500, deaths = 3")
+            text("""
+                UPDATE deliveries SET error = 'e', http_status = 500, deaths = 3,
+                    next_at = now() + interval '1 h'
+            """)
         )
     other = await pair.other_after()
 
@@ -977,6 +998,7 @@ async def test_a_delivery_is_replayed_alone(pair):
     task, webhook = (await pair.after())["deliveries"]
     facts = ("state", "tries", "error", "http_status", "deaths", "delivered_at")
     assert tuple(webhook[name] for name in facts) == ("pending", 0, None, None, 0, None)
+    assert webhook["next_at"] == webhook["pending_at"]  # now
     assert task["state"] == "failed"
     assert differences(other, await pair.other_after()) == {}
 
@@ -1059,3 +1081,32 @@ async def test_the_policy_is_sent_on_the_upstreams_clock_with_what_is_left_of_it
         "executionTimeout": pytest.approx(20_000 * clock),
         "lowPriority": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("policy", "seconds_left"), [({"ttl": 600_000}, None), ({"lowPriority": True}, 60.0)]
+)
+async def test_a_policy_gets_no_time_to_live_that_it_had_not(
+    lane, monkeypatch, policy, seconds_left
+):
+    sent = {}
+
+    async def submit(_endpoint, _input, **options):
+        sent.update(options)
+        return Accepted("u", 200)
+
+    monkeypatch.setattr(lane.runtime.upstream, "submit", submit)
+    row = Submission(
+        id=new_id(),
+        lease=new_id(),
+        endpoint=FLUX,
+        attempt=1,
+        input={},
+        on_unknown=OnUnknown.FAIL,
+        policy=policy,
+        seconds_left=seconds_left,
+    )
+
+    await submit_stage.act(lane.runtime, row)
+
+    assert sent["policy"] == policy

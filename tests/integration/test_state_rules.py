@@ -488,6 +488,94 @@ async def test_streaming_begins_once(database):
     assert (await find(database, job_id)).streamed == 2
 
 
+async def test_a_result_is_not_priced_before_all_of_its_files_are_measured(database):
+    await fill_stage(database, StageName.ARCHIVE, 2)
+    async with database.begin() as session:
+        await session.execute(
+            text("UPDATE jobs SET state = 'completed', finished_at = now(), next_at = NULL")
+        )
+        first, second = await session.scalars(text("SELECT id FROM artifacts"))
+        await session.execute(
+            text("""
+                UPDATE artifacts SET duration_seconds = 2.5, position = 1,
+                    job_id = (SELECT job_id FROM artifacts WHERE id = :second)
+                WHERE id = :first
+            """),
+            {"first": first, "second": second},
+        )
+
+        costs = []
+        for seconds in (None, 1.5):
+            await session.execute(
+                text("UPDATE artifacts SET duration_seconds = :seconds WHERE id = :second"),
+                {"second": second, "seconds": seconds},
+            )
+            await settle_measured(session, artifact_ids=[first], usd_per_second=Decimal(2))
+            costs.append(await session.scalar(text("SELECT max(cost_usd) FROM jobs")))
+
+    assert costs == [None, Decimal(8)]
+
+
+@pytest.mark.parametrize(
+    ("cancel_reason", "state", "reason"),
+    [
+        (None, JobState.CANCELLED, Reason.CANCELLED),
+        ("ttl_passed", JobState.TIMED_OUT, Reason.TTL_PASSED),
+    ],
+)
+async def test_what_would_go_back_to_the_queue_ends_if_it_was_to_be_cancelled(
+    database, cancel_reason, state, reason
+):
+    await add_jobs(database)
+    [row] = await claim(database)
+    async with database.begin() as session:
+        await session.execute(
+            text("UPDATE jobs SET cancel_requested_at = now(), cancel_reason = :reason"),
+            {"reason": cancel_reason},
+        )
+
+        await move_jobs(session, [snooze_submit(row.id, row.lease, error="429")])
+
+    job = await find(database, row.id)
+    assert (job.state, job.reason, job.next_at) == (state, reason, None)
+
+
+async def test_the_time_that_a_job_may_run_begins_when_it_is_first_seen_to(database):
+    await add_jobs(database, policy={"executionTimeout": 60_000})
+    [row] = await claim(database)
+    deadlines = []
+    async with database.begin() as session:
+        await move_jobs(session, [accept(row.id, row.lease, upstream_id="u", due_in=0)])
+    for state in (JobState.IN_QUEUE, JobState.IN_PROGRESS, JobState.IN_PROGRESS):
+        async with database.begin() as session:
+            [poll] = await claim_polls(
+                session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60, proven=True
+            )
+            await move_jobs(session, [ask_again(poll.id, poll.lease, state=state, due_in=0)])
+            deadlines.append(
+                await session.scalar(
+                    text("SELECT extract(epoch FROM deadline_at - now()) FROM jobs")
+                )
+            )
+
+    assert deadlines[0] is None
+    assert float(deadlines[1]) == 60
+    assert 0 < float(deadlines[2]) < 60
+
+
+@pytest.mark.parametrize("state", ["in_queue", "in_progress"])
+async def test_a_hint_of_a_job_that_is_followed_makes_it_due(database, state):
+    await add_jobs(database)
+    [row] = await claim(database)
+    async with database.begin() as session:
+        await move_jobs(session, [accept(row.id, row.lease, upstream_id="u", due_in=60)])
+        await session.execute(text("UPDATE jobs SET state = :state"), {"state": state})
+
+        assert await follow_hints(session, [(row.id, row.lease, "u")]) == [(row.id, FLUX)]
+
+        assert await session.scalar(text("SELECT next_at <= now() FROM jobs"))
+
+
 async def test_a_result_is_priced_by_how_long_its_own_files_play(database):
     await fill_stage(database, StageName.ARCHIVE, 2)
     async with database.begin() as session:
