@@ -26,6 +26,7 @@ _STATES = (
     f"{_T}submit_secrets.py",
 )
 _FILES = (
+    f"{_T}words.py",
     f"{_T}state_rules.py",
     f"{_T}record_functions.py",
     f"{_T}archive.py",

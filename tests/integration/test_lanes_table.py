@@ -301,9 +301,23 @@ async def test_a_lane_is_opened_by_hand_alone_and_whole(database):
         await reopen_lane(session, SUBMIT, FLUX)
 
         lanes = await session.execute(
-            text("SELECT stage, closures, faults, probing, closed_until IS NULL FROM lanes")
+            text("""
+                SELECT stage, closures, faults, probing, closed_until IS NULL, closed_reason
+                FROM lanes
+            """)
         )
         assert {stage: tuple(facts) for stage, *facts in lanes} == {
-            "submit": (0, 0, False, True),
-            "poll": (1, 4, True, False),
+            "submit": (0, 0, False, True, None),
+            "poll": (1, 4, True, False, "429"),
         }
+
+
+async def test_of_a_lane_that_works_nothing_is_left_of_what_closed_it(database):
+    await close(database, seconds=0)
+    async with database.begin() as session:
+        assert await note_lane_works(session, SUBMIT, FLUX)
+
+        [lane] = await session.execute(
+            text("SELECT closures, faults, probing, closed_until, closed_reason FROM lanes")
+        )
+    assert tuple(lane) == (0, 0, False, None, None)

@@ -9,13 +9,14 @@ from models.attempt import Answer, AttemptEnd, Fate, answer_attempts
 from models.base import new_id
 from models.claims import claim_polls, hand_back
 from models.interventions import cancel_jobs, has_cancel_requested
-from models.job import JobState, Reason
+from models.job import JobState, OnUnknown, Reason
 from models.job_queries import get_job, list_attempts
 from models.lane import StageName
 from models.transitions import (
     NewJob,
     accept,
     ask_again,
+    begin_direct_job,
     claim_submissions,
     end,
     enqueue_jobs,
@@ -24,6 +25,7 @@ from models.transitions import (
     follow_hints,
     lose_sight,
     move_jobs,
+    note_cancel,
     resolve_unknown,
     send_anew,
 )
@@ -248,3 +250,67 @@ async def test_a_doubt_gives_way_if_the_attempt_was_taken_and_forgotten_and_neve
 
     [attempt] = await run(list_attempts, job_id)
     assert attempt.fate is (Fate.GONE if upstream_id else Fate.DOUBTFUL)
+
+
+async def test_of_jobs_that_were_asked_for_together_one_that_is_gone_is_so_alone(
+    run, enqueue, take
+):
+    await enqueue(), await enqueue()
+    polls = [await take("up-1"), await take("up-2")]
+    back = [ask_again(one.id, one.lease, state=JobState.IN_QUEUE, due_in=0) for one in polls]
+    await run(move_jobs, back)
+    first, second = await run(claim_polls, **{**LIMITS, "limit": 2}, lease=new_id())
+
+    await run(move_jobs, [send_anew(first.id, first.lease, error="404", due_in=0)])
+
+    fates = [(await run(list_attempts, one.id))[0].fate for one in (first, second)]
+    assert fates == [Fate.GONE, None]
+
+
+async def test_unknown_jobs_of_another_endpoint_wait_for_their_own_time(run, enqueue, claim):
+    job_id = await enqueue()
+    row = await claim()
+    await run(move_jobs, [lose_sight(row.id, row.lease, error="no reply", due_in=0)])
+
+    await run(resolve_unknown, **{**DECISION, "endpoint": "another"})
+
+    assert (await run(get_job, job_id)).state is JobState.UNKNOWN
+
+
+async def test_an_answer_that_came_late_says_why_the_job_ended(run, enqueue, claim):
+    job_id = await enqueue()
+    row = await claim()
+    await run(move_jobs, [lose_sight(row.id, row.lease, error="no reply", due_in=0)])
+    late = AttemptEnd(job_id=job_id, lease=row.lease, answer=Answer.REFUSED, error="no such style")
+    await run(answer_attempts, [late])
+
+    await run(resolve_unknown, **DECISION)
+
+    job = await run(get_job, job_id)
+    assert (job.state, job.reason) == (JobState.FAILED, Reason.UPSTREAM_REFUSED)
+    assert job.error == "no such style"
+
+
+async def test_when_the_upstream_was_told_to_stop_it_is_kept(run, enqueue, take):
+    job_id = await enqueue()
+    poll = await take("u")
+    told = note_cancel(job_id, poll.lease, state=JobState.IN_QUEUE, due_in=0, sent=True, error=None)
+    await run(move_jobs, [told])
+    before = await run(get_job, job_id)
+    [again] = await run(claim_polls, **LIMITS, lease=new_id())
+
+    await run(move_jobs, [ask_again(job_id, again.lease, state=JobState.IN_QUEUE, due_in=9)])
+
+    assert (await run(get_job, job_id)).cancel_sent_at == before.cancel_sent_at is not None
+
+
+async def test_a_job_that_is_sent_at_once_takes_no_other_with_it(run, enqueue):
+    other_id = await enqueue()
+    job = NewJob(id=new_id(), endpoint=FLUX, input={}, on_unknown=OnUnknown.RESUBMIT)
+
+    await run(begin_direct_job, job, lease=new_id(), lease_seconds=60)
+
+    sent, other = await run(get_job, job.id), await run(get_job, other_id)
+    assert (sent.state, sent.on_unknown) == (JobState.SUBMITTING, OnUnknown.FAIL)
+    assert (other.state, other.lease) == (JobState.QUEUED, None)
+    assert await run(list_attempts, other_id) == []

@@ -74,6 +74,25 @@ async def test_beside_what_is_under_suspicion_the_others_go_on_together(database
     assert {rows[0] for rows in claimed if len(rows) == 1} == suspects
 
 
+@pytest.mark.parametrize("stage", LEASED)
+async def test_what_comes_before_a_suspect_goes_on_without_it(database, stage):
+    await fill_stage(database, stage, 3)
+    async with database.begin() as session:
+        await session.execute(
+            text(f"""
+                UPDATE {TABLES[stage]} SET deaths = 1, next_at = next_at - interval '1 s'
+                WHERE id = (SELECT max(CAST(id AS text)) FROM {TABLES[stage]})::uuid
+            """)
+        )
+        await session.execute(
+            text(f"UPDATE {TABLES[stage]} SET next_at = now() - interval '1 h' WHERE deaths = 0")
+        )
+
+    claimed = [await claim_rows(database, stage) for _ in range(3)]
+
+    assert list(map(len, claimed)) == [2, 1, 0]
+
+
 async def test_a_submission_that_may_have_killed_its_worker_is_sent_alone(database):
     await fill_stage(database, StageName.SUBMIT, 3)
     async with database.begin() as session:

@@ -754,10 +754,14 @@ async def test_a_result_is_billed_its_files_noted_and_its_producers_told(lane):
     async with lane.database.begin() as session:
         await session.execute(text(DELIVERIES), {"state": "waiting", "leased": False})
     output = {"image_url": "https://files.test/a.png", "cost": 0.25}
+    said = Ended(
+        UpstreamState.COMPLETED, output=output, delay_ms=2, execution_ms=1, worker_id="w-1"
+    )
 
-    chain = await lane.poll(row, Ended(UpstreamState.COMPLETED, output=output, execution_ms=1))
+    chain = await lane.poll(row, said)
 
     job, [attempt] = await lane.find(row)
+    assert (job.delay_ms, job.execution_ms, job.worker_id) == (2, 1, "w-1")
     async with lane.database.begin() as session:
         [file] = await session.execute(text("SELECT job_id, source_url FROM artifacts"))
     assert (job.cost_usd, attempt.cost_usd) == (COST, COST)

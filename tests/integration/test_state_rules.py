@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from models.artifact import settle_measured
+from models.artifact import DownloadEnd, record_downloads, settle_measured
 from models.attempt import Answer, AttemptEnd, Fate, answer_attempts
 from models.base import new_id
 from models.claims import claim_polls, find_recent_submits, hand_back
@@ -212,7 +212,8 @@ async def test_what_is_handed_back_cancelled_is_told_and_nothing_else(database):
         told = await session.scalars(text("SELECT job_id FROM deliveries WHERE state = 'pending'"))
         assert list(told) == [row.id]
     assert row.id == job_id
-    assert (await find(database, row.id)).state is JobState.CANCELLED
+    job = await find(database, row.id)
+    assert (job.state, job.reason) == (JobState.CANCELLED, Reason.CANCELLED)
 
 
 async def test_a_purge_takes_what_waits_and_nothing_that_runs(database):
@@ -458,6 +459,19 @@ async def test_what_holds_up_one_stage_is_not_shown_of_another(database):
     assert {lane.stage for lane in lanes if lane.waiting} == {StageName.SUBMIT}
 
 
+async def test_of_one_stage_the_lanes_of_others_are_not_shown(database):
+    """One that is held up is, whether anything waits in it or not."""
+    async with database.begin() as session:
+        for stage in (StageName.POLL, StageName.CANCEL):
+            await set_paused(session, stage, FLUX, paused=True)
+
+        lanes = await list_lane_states(session, stage=StageName.POLL)
+
+    assert [(lane.stage, lane.waiting, lane.paused) for lane in lanes] == [
+        (StageName.POLL, 0, True)
+    ]
+
+
 async def test_of_what_was_sent_lately_each_endpoint_counts_its_own(database):
     await add_jobs(database)
     await claim(database)
@@ -476,6 +490,35 @@ async def test_word_of_one_kind_is_not_claimed_as_of_the_other(database, stage, 
 
     assert await claim_rows(database, other) == []
     assert len(await claim_rows(database, stage)) == 1
+
+
+async def test_of_files_that_were_claimed_together_each_is_recorded_by_itself(database):
+    await fill_stage(database, StageName.ARCHIVE, 2)
+    lease = new_id()
+    first, second = await claim_rows(database, StageName.ARCHIVE, lease=lease)
+    async with database.begin() as session:
+        failed = DownloadEnd(id=first, lease=lease, error="HTTP 404", retry_in=None)
+
+        assert await record_downloads(session, [failed]) == {first}
+
+        found = await session.execute(text("SELECT id, state, error FROM artifacts"))
+        assert {row.id: (row.state, row.error) for row in found} == {
+            first: ("expired", "HTTP 404"),
+            second: ("pending", None),
+        }
+
+
+async def test_what_a_text_took_and_gave_is_kept(database):
+    await add_jobs(database)
+    [row] = await claim(database)
+    said = end(
+        row.id, row.lease, state=JobState.COMPLETED, output=["a"], input_tokens=3, output_tokens=4
+    )
+    async with database.begin() as session:
+        await move_jobs(session, [said])
+
+    job = await find(database, row.id)
+    assert (job.output, job.input_tokens, job.output_tokens) == (["a"], 3, 4)
 
 
 async def test_streaming_begins_once(database):

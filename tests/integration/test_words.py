@@ -4,15 +4,19 @@ import datetime as dt
 
 import pytest
 from celery import Celery
+from sqlalchemy import text
 
+from models.artifact import DownloadEnd
 from models.base import new_id
 from models.claims import Notice
 from models.lane import StageName
+from tasks import archive as archive_stage
 from tasks import notify as notify_stage
 from tasks import webhook as webhook_stage
 from tasks.notify import Told, complete_task
 from tasks.webhook import GIVE_UP_SECONDS, WAITS_SECONDS, Sent
 from tests.integration.conftest import FLUX
+from tests.integration.stage_rows import DELIVERIES, claim_rows, fill_stage
 
 RESULT = {"id": "job", "state": "completed", "reason": None, "error": None}
 
@@ -93,3 +97,15 @@ async def test_a_webhook_is_given_up_if_its_next_try_would_be_after_a_day(
     late = Sent(notice(pending_seconds=GIVE_UP_SECONDS - left), "HTTP 500", 500)
 
     assert set(await webhook_stage.record(runtime, FLUX, [late])) == chain
+
+
+async def test_word_of_a_job_is_due_once_the_last_of_its_files_is_settled(runtime, database):
+    await fill_stage(database, StageName.ARCHIVE, 1)
+    async with database.begin() as session:
+        await session.execute(text(DELIVERIES), {"kind": "celery"})
+        await session.execute(text("UPDATE deliveries SET next_at = now() + interval '1 min'"))
+    lease = new_id()
+    [file_id] = await claim_rows(database, StageName.ARCHIVE, lease=lease)
+    dead = DownloadEnd(id=file_id, lease=lease, error="HTTP 404", retry_in=None)
+
+    assert await archive_stage.record(runtime, FLUX, [dead]) == {StageName.NOTIFY: 0.0}
