@@ -321,3 +321,35 @@ async def test_of_a_lane_that_works_nothing_is_left_of_what_closed_it(database):
             text("SELECT closures, faults, probing, closed_until, closed_reason FROM lanes")
         )
     assert tuple(lane) == (0, 0, False, None, None)
+
+
+async def test_a_closed_lane_is_shown_though_nothing_waits_in_it(database):
+    await close(database, seconds=30)
+
+    [lane] = await list_lanes(database)
+
+    assert (lane.due, lane.closed_reason) == (False, "429")
+
+
+async def test_a_lane_that_works_opens_no_other(database):
+    for endpoint in (FLUX, "another"):
+        async with database.begin() as session:
+            await close_lane(session, SUBMIT, endpoint, reason="429", seconds=60)
+            await session.execute(text("UPDATE lanes SET probing = true"))
+
+    async with database.begin() as session:
+        await note_lane_works(session, SUBMIT, FLUX)
+
+    [lane] = await list_lanes(database)
+    assert lane.endpoint == "another"
+
+
+async def test_a_probe_that_fails_closes_the_lane_for_longer_than_it_was_let_through(database):
+    await close(database)
+    async with database.begin() as session:
+        await session.execute(
+            text("UPDATE lanes SET closures = 9, probing = true, closed_until = now()")
+        )
+        await session.execute(text("UPDATE lanes SET closed_until = now() + interval '0.1 s'"))
+
+    assert await close(database) >= 0.5 * CLOSE_SECONDS_MOST

@@ -314,3 +314,14 @@ async def test_a_job_that_is_sent_at_once_takes_no_other_with_it(run, enqueue):
     assert (sent.state, sent.on_unknown) == (JobState.SUBMITTING, OnUnknown.FAIL)
     assert (other.state, other.lease) == (JobState.QUEUED, None)
     assert await run(list_attempts, other_id) == []
+
+
+async def test_what_was_sent_of_other_jobs_is_not_counted(run, enqueue, claim):
+    job_ids = [await enqueue() for _ in range(4)]
+    rows = [await claim() for _ in job_ids]
+    await run(move_jobs, [lose_sight(row.id, row.lease, error="-", due_in=0) for row in rows])
+
+    await run(resolve_unknown, **DECISION)
+
+    states = {(await run(get_job, job_id)).state for job_id in job_ids}
+    assert states == {JobState.QUEUED}

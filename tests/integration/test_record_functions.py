@@ -940,18 +940,22 @@ async def test_of_a_job_that_has_not_ended_there_is_no_word(pair, state):
 
 
 @pytest.mark.parametrize(
-    ("left", "deliveries", "hastened"),
+    ("left", "deliveries", "tries", "hastened"),
     [
-        ("stored", "pending", True),
-        ("pending", "pending", False),
-        ("stored", "delivered", False),  # by somebody who did not wait
+        ("stored", "pending", 0, True),
+        ("pending", "pending", 0, False),
+        ("stored", "pending", 1, False),  # it waits for its receiver, not for files
+        ("stored", "delivered", 0, False),  # by somebody who did not wait
     ],
 )
-async def test_the_last_file_of_a_job_ends_the_wait_for_its_files(pair, left, deliveries, hastened):
+async def test_the_last_file_of_a_job_ends_the_wait_for_its_files(
+    pair, left, deliveries, tries, hastened
+):
     await pair.make("completed", deliveries=deliveries, leased=False)
     async with pair.database.begin() as session:
         await session.execute(
-            text("UPDATE deliveries SET tries = 0, next_at = now() + interval '1 min'")
+            text("UPDATE deliveries SET tries = :tries, next_at = now() + interval '1 min'"),
+            {"tries": tries},
         )
         await session.execute(
             text("UPDATE artifacts SET state = :state, sha256 = :hash, store_key = :hash"),
@@ -974,13 +978,17 @@ async def test_a_delivery_asked_for_again_is_sent_again_and_no_other(pair):
 
     async with pair.database.begin() as session:
         await session.execute(
-            text("UPDATE deliveries SET deaths = 2 WHERE kind = 'celery' AND job_id = :id"),
+            text("""
+                UPDATE deliveries SET deaths = 2, pending_at = now() - interval '1 d'
+                WHERE kind = 'celery' AND job_id = :id
+            """),
             {"id": pair.id},
         )
         await redeliver(session, job_id=pair.id)
 
     task, webhook = (await pair.after())["deliveries"]
     assert (task["state"], task["tries"], task["deaths"]) == ("pending", 0, 0)
+    assert task["pending_at"] == task["next_at"]  # now
     assert webhook == pair.webhook
     assert differences(pair.other, await pair.other_after()) == {}
 

@@ -1,5 +1,6 @@
 """Rules of the state machine that its property tests meet too seldom, one by one."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -189,7 +190,9 @@ async def test_when_a_lost_job_was_last_seen_is_kept(database):
         lost = end(row.id, row.lease, state=JobState.LOST, gone=True, polled=True, misses=7)
         await move_jobs(session, [lost])
 
-    assert (await find(database, row.id)).polled_at == before.polled_at is not None
+    job = await find(database, row.id)
+    assert job.polled_at == before.polled_at is not None
+    assert job.upstream_id == "u"  # by which it can be asked after
 
 
 async def test_what_is_handed_back_cancelled_is_told_and_nothing_else(database):
@@ -382,6 +385,8 @@ async def test_orphans_of_an_endpoint_wait_as_long_as_that_endpoint_takes(databa
         assert await give_up_orphans(session, endpoint="another", wait_seconds=30) == 0
         assert await give_up_orphans(session, endpoint=FLUX, wait_seconds=30) == 1
 
+        assert "the worker died" in await session.scalar(text("SELECT error FROM jobs"))
+
 
 async def test_a_job_that_began_is_asked_for_when_it_is_likely_done_not_when_it_had_to_begin(
     database,
@@ -519,6 +524,41 @@ async def test_what_a_text_took_and_gave_is_kept(database):
 
     job = await find(database, row.id)
     assert (job.output, job.input_tokens, job.output_tokens) == (["a"], 3, 4)
+
+
+async def test_one_input_is_taken_however_large_it_is(database, monkeypatch):
+    monkeypatch.setattr("models.transitions.CLAIM_BYTES", 1)
+    await add_jobs(database, 2)
+
+    assert [len(await claim(database)) for _ in range(3)] == [1, 1, 0]
+
+
+async def test_after_a_cancel_was_tried_the_job_is_asked_for_in_its_own_time(database):
+    await add_jobs(database)
+    [row] = await claim(database)
+    async with database.begin() as session:
+        await move_jobs(session, [accept(row.id, row.lease, upstream_id="u", due_in=0)])
+        [poll] = await claim_polls(
+            session, endpoint=FLUX, limit=1, lease=new_id(), lease_seconds=60, proven=True
+        )
+        await session.execute(text("UPDATE jobs SET cancel_requested_at = now(), cancel_tries = 1"))
+
+        later = ask_again(poll.id, poll.lease, state=JobState.IN_QUEUE, due_in=60)
+        await move_jobs(session, [later])
+
+        seconds = await session.scalar(text("SELECT extract(epoch FROM next_at - now()) FROM jobs"))
+    assert float(seconds) == 60
+
+
+@pytest.mark.parametrize("stage", StageName)
+async def test_what_another_claim_is_taking_is_neither_taken_nor_waited_for(database, stage):
+    await fill_stage(database, stage, 1)
+    async with database.begin() as session:
+        table = TABLES[stage]
+        await session.execute(text(f"UPDATE {table} SET next_at = next_at"))  # locks them
+
+        async with asyncio.timeout(5):
+            assert await claim_rows(database, stage) == []
 
 
 async def test_streaming_begins_once(database):
