@@ -353,3 +353,63 @@ async def test_a_probe_that_fails_closes_the_lane_for_longer_than_it_was_let_thr
         await session.execute(text("UPDATE lanes SET closed_until = now() + interval '0.1 s'"))
 
     assert await close(database) >= 0.5 * CLOSE_SECONDS_MOST
+
+
+async def test_due_work_of_one_stage_and_the_pause_of_another_are_two_lanes(database):
+    await add_job(database)
+    await pause(database, stage=StageName.POLL)
+
+    lanes = await list_lanes(database)
+
+    assert [(lane.stage, lane.due, lane.paused) for lane in lanes] == [
+        (StageName.POLL, False, True),
+        (SUBMIT, True, False),
+    ]
+
+
+async def test_what_is_due_at_one_endpoint_is_not_at_another(database):
+    await add_job(database, endpoint="another")
+
+    assert await due_in(database) is None
+
+
+async def test_a_claim_probes_its_own_lane_alone(database):
+    for endpoint in (FLUX, "another"):
+        await add_job(database, endpoint=endpoint)
+        async with database.begin() as session:
+            await close_lane(session, SUBMIT, endpoint, reason="429")
+    await let_it_open(database)
+
+    assert len(await claim(database)) == 1
+
+    async with database.begin() as session:
+        probed = await session.scalars(text("SELECT endpoint FROM lanes WHERE probing"))
+        assert list(probed) == [FLUX]
+
+
+async def test_what_has_been_due_for_longest_is_claimed_first(database):
+    job_ids = [await add_job(database) for _ in range(4)]
+    async with database.begin() as session:
+        for age, job_id in enumerate(job_ids):
+            await session.execute(
+                text(
+                    "UPDATE jobs SET next_at = now() - make_interval(secs => :age) WHERE id = :id"
+                ),
+                {"age": age, "id": job_id},
+            )
+
+    async with database.begin() as session:
+        rows = await claim_submissions(
+            session, endpoint=FLUX, limit=2, lease=new_id(), lease_seconds=15.0, proven=True
+        )
+
+    assert {row.id for row in rows} == set(job_ids[2:])
+
+
+async def test_every_endpoint_is_known_once_it_is_asked_for(database):
+    for endpoint in (FLUX, "another", FLUX):
+        await add_job(database, endpoint=endpoint)
+
+    async with database.begin() as session:
+        known = await session.scalars(text("SELECT endpoint FROM endpoint_stats"))
+        assert sorted(known) == ["another", FLUX]

@@ -1,14 +1,16 @@
 """What the ledger says of earlier attempts, and what is read from it."""
 
 from contextlib import nullcontext
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from models.attempt import Answer, AttemptEnd, Fate, answer_attempts
 from models.base import new_id
 from models.claims import claim_polls, hand_back
-from models.interventions import cancel_jobs, has_cancel_requested
+from models.interventions import cancel_jobs, expire_jobs, has_cancel_requested
 from models.job import JobState, OnUnknown, Reason
 from models.job_queries import get_job, list_attempts
 from models.lane import StageName
@@ -27,7 +29,10 @@ from models.transitions import (
     move_jobs,
     note_cancel,
     resolve_unknown,
+    retry_submit,
     send_anew,
+    set_aside_jobs,
+    snooze_submit,
 )
 from tests.integration.conftest import FLUX
 
@@ -108,6 +113,7 @@ async def test_of_what_was_heard_of_it_is_known_when_it_was_sent(run, enqueue, d
     job, attempts = await run(get_job, job_id), await run(list_attempts, job_id)
     assert (job.state, job.upstream_id) == (JobState.IN_QUEUE, "up-1")
     assert job.submitted_at == attempts[0].sent_at
+    assert job.next_at <= job.submitted_at + timedelta(seconds=30)  # at once
 
 
 async def test_an_attempt_of_which_nothing_is_known_does_not_hide_an_earlier_one(
@@ -325,3 +331,100 @@ async def test_what_was_sent_of_other_jobs_is_not_counted(run, enqueue, claim):
 
     states = {(await run(get_job, job_id)).state for job_id in job_ids}
     assert states == {JobState.QUEUED}
+
+
+async def test_a_run_that_was_heard_of_is_followed_although_it_was_to_be_cancelled(
+    run, enqueue, doubt, claim
+):
+    """It runs: the cancel is for the upstream."""
+    job_id = await enqueue()
+    first = await doubt()
+    again = await claim()
+    await run(follow_hints, [(job_id, first.lease, "up-1")])
+    await run(cancel_jobs, job_ids=[job_id])
+
+    await run(move_jobs, [snooze_submit(job_id, again.lease, error="429")])
+
+    job = await run(get_job, job_id)
+    assert (job.state, job.upstream_id, job.finished_at) == (JobState.IN_QUEUE, "up-1", None)
+    assert job.cancel_requested_at is not None
+
+
+async def test_what_an_attempt_became_upstream_is_known_by_its_reply_whatever_a_hint_says(
+    run, enqueue, take
+):
+    job_id = await enqueue()
+    poll = await take("u")
+    await run(move_jobs, [ask_again(job_id, poll.lease, state=JobState.IN_QUEUE, due_in=60)])
+    [attempt] = await run(list_attempts, job_id)
+
+    assert await run(follow_hints, [(job_id, attempt.lease, "another")]) == [(job_id, FLUX)]
+
+    assert (await run(get_job, job_id)).upstream_id == "u"
+
+
+async def test_what_was_answered_with_a_5xx_is_not_counted_as_unknown(run, enqueue, claim):
+    job_id = await enqueue()
+    for number in range(3):
+        row = await claim()
+        if number < 2:
+            await run(move_jobs, [retry_submit(job_id, row.lease, error="500", due_in=0)])
+            answer = AttemptEnd(job_id=job_id, lease=row.lease, answer=Answer.FAULT)
+            await run(answer_attempts, [answer])
+    await run(move_jobs, [lose_sight(job_id, row.lease, error="no reply", due_in=0)])
+
+    await run(resolve_unknown, **DECISION)
+
+    assert (await run(get_job, job_id)).state is JobState.QUEUED
+
+
+async def test_nobody_is_told_of_what_is_handed_back_to_be_sent_again(
+    run, execute, database, enqueue, claim
+):
+    await enqueue()
+    await execute("""
+        INSERT INTO deliveries (id, job_id, endpoint, request)
+        SELECT gen_random_uuid(), id, endpoint, '{}' FROM jobs
+    """)
+    row = await claim()
+
+    await run(hand_back, StageName.SUBMIT, lease=row.lease)
+
+    async with database.begin() as session:
+        assert await session.scalar(text("SELECT state FROM deliveries")) == "waiting"
+
+
+async def test_what_is_handed_back_after_its_time_ends_for_that(run, execute, enqueue, claim):
+    job_id = await enqueue()
+    row = await claim()
+    await execute("UPDATE jobs SET cancel_requested_at = now(), cancel_reason = 'ttl_passed'")
+
+    await run(hand_back, StageName.SUBMIT, lease=row.lease)
+
+    job = await run(get_job, job_id)
+    assert (job.state, job.reason) == (JobState.TIMED_OUT, Reason.TTL_PASSED)
+
+
+async def test_a_job_that_ran_out_of_time_had_begun(run, execute, enqueue, take):
+    job_id = await enqueue()
+    await take("u")
+    await execute("""
+        UPDATE jobs SET state = 'in_progress', lease = NULL, policy = '{"ttl": 1000}',
+            created_at = now() - interval '1 h', start_by = now() - interval '50 min',
+            deadline_at = now() - interval '1 min'
+    """)
+
+    await run(expire_jobs)
+
+    assert (await run(get_job, job_id)).cancel_reason is Reason.TTL_PASSED
+
+
+@pytest.mark.parametrize("state", ["in_queue", "in_progress"])
+async def test_what_kills_its_workers_is_set_aside_whether_it_runs_or_waits(
+    run, execute, enqueue, take, state
+):
+    job_id = await enqueue()
+    await take("u")
+    await execute("UPDATE jobs SET state = :state, deaths = 2, next_at = now()", state=state)
+
+    assert await run(set_aside_jobs) == [job_id]

@@ -919,6 +919,10 @@ async def test_word_of_an_end_waits_for_files_and_no_longer(pair, held):
     async with pair.database.begin() as session:
         if not held:
             await session.execute(text("UPDATE artifacts SET state = 'expired'"))
+            # Those of the other job are none of its own.
+            await session.execute(
+                text("UPDATE artifacts SET state = 'pending' WHERE job_id <> :id"), {"id": pair.id}
+            )
     before, other = await pair.after(), await pair.other_after()
 
     async with pair.database.begin() as session:
@@ -936,6 +940,13 @@ async def test_of_a_job_that_has_not_ended_there_is_no_word(pair, state):
     await pair.make(state, deliveries="waiting", leased=False)
 
     async with pair.database.begin() as session:
+        await session.execute(
+            text("""
+                UPDATE jobs SET state = 'failed', lease = NULL, next_at = NULL, finished_at = now()
+                WHERE id <> :id
+            """),
+            {"id": pair.id},
+        )
         assert await wake_deliveries(session, ended=[pair.id], hold_seconds=30) == {}
 
 

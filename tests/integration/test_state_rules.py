@@ -462,6 +462,7 @@ async def test_what_holds_up_one_stage_is_not_shown_of_another(database):
 
     assert {lane.stage for lane in lanes if lane.paused} == {StageName.POLL}
     assert {lane.stage for lane in lanes if lane.waiting} == {StageName.SUBMIT}
+    assert {lane.stage for lane in lanes} == set(StageName)
 
 
 async def test_of_one_stage_the_lanes_of_others_are_not_shown(database):
