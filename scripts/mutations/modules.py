@@ -46,7 +46,7 @@ TESTS: Mapping[str, Sequence[str]] = {
     "models/interventions.py": _STATES,
     "models/lane.py": (*_STATES, f"{_T}api_lanes.py"),
     "models/attempt.py": (*_STATES, f"{_T}migrations.py"),
-    "models/artifact.py": _FILES,
+    "models/artifact.py": (f"{_T}artifact_lists.py", *_FILES),
     "models/delivery.py": _WORDS,
     "tasks/submit.py": _STATES,
     "tasks/poll.py": _STATES,
