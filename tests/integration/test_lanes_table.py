@@ -292,9 +292,9 @@ async def test_what_holds_one_stage_up_says_nothing_of_when_another_is_due(datab
 async def test_a_lane_is_opened_by_hand_alone_and_whole(database):
     """As if it had never been closed: neither its probe nor its failures are kept."""
     await add_job(database)
-    for stage in (SUBMIT, StageName.POLL):
+    for stage, endpoint in ((SUBMIT, FLUX), (StageName.POLL, FLUX), (SUBMIT, "another")):
         async with database.begin() as session:
-            await close_lane(session, stage, FLUX, reason="429", seconds=60)
+            await close_lane(session, stage, endpoint, reason="429", seconds=60)
             await session.execute(text("UPDATE lanes SET probing = true, faults = 4"))
 
     async with database.begin() as session:
@@ -302,13 +302,15 @@ async def test_a_lane_is_opened_by_hand_alone_and_whole(database):
 
         lanes = await session.execute(
             text("""
-                SELECT stage, closures, faults, probing, closed_until IS NULL, closed_reason
+                SELECT stage, endpoint, closures, faults, probing, closed_until IS NULL,
+                    closed_reason
                 FROM lanes
             """)
         )
-        assert {stage: tuple(facts) for stage, *facts in lanes} == {
-            "submit": (0, 0, False, True, None),
-            "poll": (1, 4, True, False, "429"),
+        assert {(stage, endpoint): tuple(facts) for stage, endpoint, *facts in lanes} == {
+            ("submit", FLUX): (0, 0, False, True, None),
+            ("poll", FLUX): (1, 4, True, False, "429"),
+            ("submit", "another"): (1, 4, True, False, "429"),
         }
 
 

@@ -428,3 +428,18 @@ async def test_what_kills_its_workers_is_set_aside_whether_it_runs_or_waits(
     await execute("UPDATE jobs SET state = :state, deaths = 2, next_at = now()", state=state)
 
     assert await run(set_aside_jobs) == [job_id]
+
+
+async def test_what_was_given_up_and_then_answered_ends_for_what_it_was_given_up_for(
+    run, execute, enqueue, claim
+):
+    job_id = await enqueue()
+    row = await claim()
+    await run(move_jobs, [lose_sight(job_id, row.lease, error="no reply", due_in=0)])
+    await run(answer_attempts, [AttemptEnd(job_id=job_id, lease=row.lease, answer=Answer.FAULT)])
+    await execute("UPDATE jobs SET cancel_requested_at = now(), cancel_reason = 'ttl_passed'")
+
+    await run(resolve_unknown, **DECISION)
+
+    job = await run(get_job, job_id)
+    assert (job.state, job.reason) == (JobState.TIMED_OUT, Reason.TTL_PASSED)

@@ -212,7 +212,9 @@ async def test_what_is_handed_back_cancelled_is_told_and_nothing_else(database):
         await hand_back(session, StageName.SUBMIT, lease=row.lease)
 
     async with database.begin() as session:
-        told = await session.scalars(text("SELECT job_id FROM deliveries WHERE state = 'pending'"))
+        told = await session.scalars(
+            text("SELECT job_id FROM deliveries WHERE state = 'pending' AND pending_at = next_at")
+        )
         assert list(told) == [row.id]
     assert row.id == job_id
     job = await find(database, row.id)
@@ -463,6 +465,19 @@ async def test_what_holds_up_one_stage_is_not_shown_of_another(database):
     assert {lane.stage for lane in lanes if lane.paused} == {StageName.POLL}
     assert {lane.stage for lane in lanes if lane.waiting} == {StageName.SUBMIT}
     assert {lane.stage for lane in lanes} == set(StageName)
+
+
+async def test_what_holds_up_one_endpoint_is_not_shown_of_another(database):
+    await add_jobs(database)
+    async with database.begin() as session:
+        await set_paused(session, StageName.SUBMIT, "another", paused=True)
+
+        lanes = await list_lane_states(session, stage=StageName.SUBMIT)
+
+    assert [(lane.endpoint, lane.waiting, lane.paused) for lane in lanes] == [
+        ("another", 0, True),
+        (FLUX, 1, False),
+    ]
 
 
 async def test_of_one_stage_the_lanes_of_others_are_not_shown(database):
