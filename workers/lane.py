@@ -36,7 +36,6 @@ HEARTBEAT_SECONDS = 5.0  # how often a live one extends the lease of calls that 
 RUNS_SHARE = 8  # of a process's threads that one lane may hold: an eighth
 CROWDED_SECONDS = 1.0  # until it is tried again
 MARGIN_SECONDS = 10.0  # of a run over its longest call: for the claim
-STOP_SECONDS = 6.0  # longer than psycopg takes to withdraw a query
 
 log = structlog.get_logger()
 
@@ -137,7 +136,7 @@ class LaneRun(Generic[Row, End]):
             rows = await self._stage.claim(self._runtime, self._want(permits.count))
             if rows:  # from here on: a Redis that hangs must not cost them their lease
                 for beat in (self._keep_rows([row.id for row in rows]), self._keep_permits()):
-                    held.push_async_callback(stop_task, asyncio.create_task(beat))
+                    held.push_async_callback(_stop, asyncio.create_task(beat))
             await self._permits.give_back(unused=permits.count - len(rows))
             full = len(rows) == permits.count
             await self._chain_own(full=full)
@@ -300,12 +299,7 @@ class LaneRun(Generic[Row, End]):
         await self._runtime.bells.ring(stage, self._endpoint, in_seconds=seconds)
 
 
-async def stop_task(task: asyncio.Task[None]) -> None:
-    """Cancel it, and wait until it has given up the connection that it may hold.
-
-    More than once: before Python 3.12 `asyncio.wait_for`, by which psycopg waits, drops a cancel
-    that comes in the moment in which it has what it waited for.
-    """
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=STOP_SECONDS)
+async def _stop(task: asyncio.Task[None]) -> None:
+    """Cancel it, and wait until it has given up the connection that it may hold."""
+    task.cancel()
+    await asyncio.wait([task])

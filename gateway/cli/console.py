@@ -88,18 +88,6 @@ def run(body: Callable[[Runtime], Awaitable[T]]) -> T:
         raise typer.Exit(INTERRUPTED) from None
 
 
-async def pause(seconds: float) -> None:
-    """Sleep; a Ctrl-C that was lost on the way here is heeded.
-
-    Before Python 3.12 `asyncio.wait_for`, by which psycopg waits, drops a cancel that comes in the
-    moment in which it has what it waited for.
-    """
-    await asyncio.sleep(seconds)
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
 @asynccontextmanager
 async def open_cli_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     async with open_runtime(settings, make_app(settings), name="cli") as runtime:

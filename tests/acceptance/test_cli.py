@@ -249,7 +249,7 @@ def test_ctrl_c_leaves_a_campaign_running_and_says_how_to_find_it_again(
         r"detached.*pressroom campaign watch ([0-9a-f-]{36})", " ".join(notes.decode().split())
     )
     assert b"queued 3" in following
-    assert (follower.returncode, output) == (130, b"")
+    assert (follower.returncode, output) == (130, b""), notes.decode()
     assert told
 
     pressroom.call("lanes", "resume", "submit", held_lane)
