@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from scripts.benches import gateway
+from scripts.benches.plot import draw
 from scripts.benches.report import Report
 from workers.stack.supervisor import StackError
 
@@ -33,6 +34,8 @@ def main() -> int:
     report.show(console)
     if options.json:
         report.write(options.json)
+    if options.plot:
+        draw(report.charts, options.plot)
     return 0 if report.met else MISSED
 
 
@@ -42,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add("name", nargs="?", choices=BENCHES, help="what to measure; without it, they are listed")
     add("--quick", action="store_true", help="small numbers: that it works, not how fast")
     add("--json", type=Path, metavar="FILE", help="the figures and bars go there as well")
+    add("--plot", type=Path, metavar="FILE", help="a picture of them, as PNG")
     return parser
 
 

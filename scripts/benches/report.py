@@ -1,8 +1,9 @@
 """What was measured: rows, each beside what it is compared with, and the bars it is held to."""
 
 import dataclasses
+import enum
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,17 +26,42 @@ class Row:
         return self.value / self.beside if self.beside else None
 
 
+class Sense(enum.StrEnum):
+    AT_MOST = "at most"
+    AT_LEAST = "at least"
+
+
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A figure, and the most that it may be."""
+    """A figure, and the most or the least that it may be."""
 
     what: str
     value: float
     bar: float
+    sense: Sense
 
     @property
     def met(self) -> bool:
-        return self.value <= self.bar
+        if self.sense is Sense.AT_MOST:
+            return self.value <= self.bar
+        return self.value >= self.bar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """A picture of some rows: one line of points (x, y) for each name.
+
+    Attributes:
+        marks: values of y that are drawn across, by what they are: bars, limits.
+        logarithmic: which axes are: "x", "y", "xy".
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    marks: Mapping[str, float] = field(default_factory=dict)
+    logarithmic: str = ""
 
 
 @dataclass
@@ -49,6 +75,7 @@ class Report:
     beside: str
     rows: list[Row] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
 
     def add(
         self, part: str, what: str, value: float, unit: str = "", beside: float | None = None
@@ -56,7 +83,10 @@ class Report:
         self.rows.append(Row(part, what, value, unit, beside))
 
     def hold(self, what: str, value: float, *, at_most: float) -> None:
-        self.bars.append(Bar(what, value, at_most))
+        self.bars.append(Bar(what, value, at_most, Sense.AT_MOST))
+
+    def demand(self, what: str, value: float, *, at_least: float) -> None:
+        self.bars.append(Bar(what, value, at_least, Sense.AT_LEAST))
 
     @property
     def met(self) -> bool:
@@ -83,7 +113,7 @@ class Report:
         console.print(table)
         for bar in self.bars:
             word = "[green]met[/green]   " if bar.met else "[red]missed[/red]"
-            console.print(f"{word} {bar.what}: {_say(bar.value)}, at most {_say(bar.bar)}")
+            console.print(f"{word} {bar.what}: {_say(bar.value)}, {bar.sense} {_say(bar.bar)}")
 
     def write(self, path: Path) -> None:
         """As JSON."""
