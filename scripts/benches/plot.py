@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from scripts.benches.report import Chart
 
 WIDTH_INCHES, HEIGHT_INCHES = 6.4, 4.0  # of one chart
 DOTS_PER_INCH = 110
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
