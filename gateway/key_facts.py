@@ -14,6 +14,7 @@ def describe_key(row: ApiKey) -> dict[str, Any]:
         "scopes": row.scopes,
         "requests_per_second": row.requests_per_second,
         "result_cache": row.result_cache,
+        "weight": row.weight,
         "created_at": row.created_at.isoformat(),
         "revoked_at": row.revoked_at.isoformat() if row.revoked_at else None,
         "previous_until": row.previous_until.isoformat() if row.previous_until else None,

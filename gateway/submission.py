@@ -34,6 +34,7 @@ class Submission:
     s3_config: Mapping[str, str] | None = None
     on_unknown: OnUnknown | None = None
     start_within: float | None = None  # seconds
+    priority: int | None = None
     idempotency_key: str | None = None
     cache: bool | None = None
     sync: bool = False
@@ -54,6 +55,7 @@ async def check(state: GatewayState, caller: Caller, asked: Submission) -> Incom
             input=asked.input,
             on_unknown=asked.on_unknown,
             start_within=asked.start_within,
+            priority=asked.priority,
             key_id=caller.key_id,
             policy=asked.policy,
             s3_config=asked.s3_config,

@@ -102,7 +102,8 @@ async def retry_jobs(session: AsyncSession, *, job_ids: Sequence[UUID]) -> dict[
         text("""
             WITH retried AS (
                 UPDATE jobs SET
-                    state = 'queued', attempts_before = attempt, retries = retries + 1,
+                    state = 'queued', virtual_start = NULL,
+                    attempts_before = attempt, retries = retries + 1,
                     next_at = now(), finished_at = NULL, reason = NULL, error = NULL, deaths = 0,
                     upstream_id = NULL, submitted_at = NULL, polled_at = NULL, misses = 0,
                     cancel_requested_at = NULL, cancel_reason = NULL,

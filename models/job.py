@@ -20,10 +20,11 @@ import enum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import SUSPECTED, Base, Json, Usd, word_column
+from models.fairness import HIGHEST, LOWEST, USUAL
 
 
 class JobState(enum.StrEnum):
@@ -111,12 +112,27 @@ class Job(Base):
             name="finished_at_iff_ended",
         ),
         CheckConstraint("(next_at IS NULL) = (finished_at IS NOT NULL)", name="due_until_ended"),
+        CheckConstraint(f"priority BETWEEN {LOWEST} AND {HIGHEST}", name="priority_known"),
         Index(
-            "jobs_to_submit",  # claims.claim_submissions, lane.find_lanes
+            "jobs_to_submit",  # lane.find_lanes, lane.seconds_until_due, lane.list_lane_states
             "endpoint",
             "next_at",
             "id",
             postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
+            "jobs_in_line",  # transitions.claim_submissions
+            "endpoint",
+            text("priority DESC"),
+            "virtual_start",
+            "id",
+            postgresql_where=text("state = 'queued' AND virtual_start IS NOT NULL"),
+        ),
+        Index(
+            "jobs_to_join",  # fairness.join_line
+            "endpoint",
+            "next_at",
+            postgresql_where=text("state = 'queued' AND virtual_start IS NULL"),
         ),
         Index(
             "jobs_to_poll",  # claims.claim_polls, lane.find_lanes
@@ -221,6 +237,8 @@ class Job(Base):
     deaths: Mapped[int] = mapped_column(server_default="0")  # of workers that held it, in a row
     # When it is due for its stage; while leased, when the lease runs out.
     next_at: Mapped[dt.datetime | None] = mapped_column(server_default=func.now())
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=str(USUAL))
+    virtual_start: Mapped[float | None]  # its place in line; None: it has not joined. fairness.py
     cancel_requested_at: Mapped[dt.datetime | None]
     cancel_reason: Mapped[Reason | None] = mapped_column(
         word_column(Reason, name="cancel_reason_known")

@@ -48,6 +48,7 @@ class ApiKey(Base):
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     requests_per_second: Mapped[int | None]  # None: as operators set it for all
     result_cache: Mapped[bool | None]  # the same
+    weight: Mapped[float] = mapped_column(server_default="1")  # its share of the line: fairness.py
     webhook_version: Mapped[int] = mapped_column(server_default="1")  # of the derived secret
     previous_hash: Mapped[bytes | None]
     previous_until: Mapped[dt.datetime | None]
@@ -94,8 +95,13 @@ async def issue_key(
     scopes: Collection[Scope],
     requests_per_second: int | None = None,
     result_cache: bool | None = None,
+    weight: float = 1.0,
 ) -> IssuedKey:
-    """Make a key. Its secret is in what is returned, and nowhere else."""
+    """Make a key. Its secret is in what is returned, and nowhere else.
+
+    Args:
+        weight: its share where several keys have jobs in line: `models/fairness.py`.
+    """
     secret = _new_secret()
     row = ApiKey(
         id=new_id(),
@@ -105,6 +111,7 @@ async def issue_key(
         scopes=sorted(set(scopes)),
         requests_per_second=requests_per_second,
         result_cache=result_cache,
+        weight=weight,
     )
     session.add(row)
     await session.flush()
@@ -174,6 +181,17 @@ async def revoke_key(session: AsyncSession, key_id: UUID) -> ApiKey:
     if row is None:
         raise NotFound("key", str(key_id))
     return await get_key(session, key_id)
+
+
+async def weigh_key(session: AsyncSession, key_id: UUID, *, weight: float) -> ApiKey:
+    """Give the key another share, for the jobs that it hands in from now on.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    row = await get_key(session, key_id)
+    row.weight = weight
+    return row
 
 
 async def rotate_key(

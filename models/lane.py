@@ -70,6 +70,8 @@ class Claim(TypedDict):
     proven: bool  # it has worked for so long that its death would tell something
 
 
+IN_LINE = "priority DESC, virtual_start, id"  # jobs to submit, in what order: fairness.py
+
 # Its holders died of a row, so that it is about to be set aside: no claim takes it.
 _SPARED = f"NOT ({SUSPECTED})"
 # If its next holder dies, a row is set aside.
@@ -88,7 +90,11 @@ def due_rows(stage: StageName) -> str:
     chance it has with a worker that is proven (`:proven`) not to die of something else.
     """
     lane = f"lanes.stage = '{stage}' AND lanes.endpoint = :endpoint"
-    rows = f"""{DUE_ROWS[stage]} AND endpoint = :endpoint AND next_at <= now()
+    if stage is StageName.SUBMIT:
+        order, columns, joined = IN_LINE, "priority, virtual_start", "AND virtual_start IS NOT NULL"
+    else:
+        order, columns, joined = "next_at, id", "next_at", ""
+    rows = f"""{DUE_ROWS[stage]} AND endpoint = :endpoint AND next_at <= now() {joined}
         AND {_SPARED} AND (:proven OR NOT {_LAST_CHANCE})"""
     return f"""
         probe AS MATERIALIZED (
@@ -98,18 +104,18 @@ def due_rows(stage: StageName) -> str:
             WHERE {lane} AND lanes.closures > 0 AND NOT lanes.paused
               AND coalesce(lanes.closed_until, now()) <= now()
               -- Not EXISTS, which would rather read the table than the index.
-              AND (SELECT true FROM {rows} ORDER BY next_at, id LIMIT 1)
+              AND (SELECT true FROM {rows} ORDER BY {order} LIMIT 1)
             RETURNING 1
         ), found AS MATERIALIZED (
             SELECT id, lease IS NOT NULL OR deaths > 0 AS suspect,
-                row_number() OVER (ORDER BY next_at, id) AS place
+                row_number() OVER (ORDER BY {order}) AS place
             FROM (
-                SELECT id, lease, deaths, next_at
+                SELECT id, lease, deaths, {columns}
                 FROM {rows}
                   AND NOT EXISTS (
                     SELECT FROM lanes WHERE {lane}
                       AND (lanes.paused OR lanes.closed_until > now()))
-                ORDER BY next_at, id
+                ORDER BY {order}
                 LIMIT (SELECT CASE WHEN EXISTS (
                     SELECT FROM lanes WHERE {lane} AND lanes.closures > 0)
                     THEN least(CAST(:limit AS int), (SELECT count(*) FROM probe)) ELSE :limit END)

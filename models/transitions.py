@@ -25,8 +25,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.attempt import HEARD_OF
 from models.base import SUSPECT_DEATHS, SUSPECTED, count_rows
+from models.fairness import PLACES, USUAL, join_line
 from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason, Route
-from models.lane import Claim, StageName, due_rows
+from models.lane import IN_LINE, Claim, StageName, due_rows
 from models.pulse import GAP_SECONDS, LISTENING
 
 S = JobState
@@ -113,6 +114,8 @@ class NewJob:
     live_seconds: float | None = None  # None: as long as the upstream lets it
     start_seconds: float | None = None  # within which it must begin to be generated
     fingerprint: str | None = None
+    priority: int = USUAL
+    due_seconds: float = 0.0  # until it may be sent
 
 
 async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUID]:
@@ -122,29 +125,38 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
     wait for whoever updates the row, and every job accepted would queue behind what workers learn.
     """
     added = await session.scalars(
-        text("""
-            WITH endpoints AS (
+        text(f"""
+            WITH job AS MATERIALIZED (
+                SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS job(
+                    id uuid, endpoint text, input jsonb, on_unknown text, estimate_usd numeric,
+                    campaign_id uuid, position int, key_id uuid, route text, policy jsonb,
+                    sealed text, live_seconds float, fingerprint text, start_seconds float,
+                    priority smallint, due_seconds float)
+            ), endpoints AS (
                 INSERT INTO endpoint_stats (endpoint)
-                SELECT DISTINCT wanted.endpoint
-                FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS wanted(endpoint text)
+                SELECT DISTINCT endpoint FROM job
                 WHERE NOT EXISTS (
-                    SELECT FROM endpoint_stats AS known WHERE known.endpoint = wanted.endpoint)
+                    SELECT FROM endpoint_stats AS known WHERE known.endpoint = job.endpoint)
                 ORDER BY 1  -- so that two that insert several at once cannot deadlock
                 ON CONFLICT DO NOTHING
-            )
+            ), joining AS (
+                SELECT id, endpoint, priority, key_id, campaign_id, false AS again
+                FROM job
+                -- One that is sent again has its place already.
+                WHERE due_seconds <= 0 AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = job.id)
+            ), {PLACES}
             INSERT INTO jobs (id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
-                key_id, route, policy, sealed, deadline_at, fingerprint, start_seconds, start_by)
+                key_id, route, policy, sealed, deadline_at, fingerprint, start_seconds, start_by,
+                priority, virtual_start, next_at)
             SELECT id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
                 key_id, route, nullif(policy, 'null'), decode(sealed, 'base64'),
                 now() + make_interval(secs => live_seconds), fingerprint,
-                start_seconds, now() + make_interval(secs => start_seconds)
-            FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS job(
-                id uuid, endpoint text, input jsonb, on_unknown text, estimate_usd numeric,
-                campaign_id uuid, position int, key_id uuid, route text, policy jsonb, sealed text,
-                live_seconds float, fingerprint text, start_seconds float)
+                start_seconds, now() + make_interval(secs => start_seconds),
+                priority, virtual_start, now() + make_interval(secs => due_seconds)
+            FROM job LEFT JOIN placed USING (id)
             ON CONFLICT (id) DO NOTHING
             RETURNING id
-        """),
+        """),  # noqa: S608 -- a constant
         {"jobs": orjson.dumps(list(jobs)).decode()},
     )
     return set(added)
@@ -228,8 +240,8 @@ CLAIM_SUBMISSIONS: TextClause = text(f"""
     WITH {due_rows(StageName.SUBMIT)}, sized AS (
         -- The size as it is stored, which is known without reading what is stored out of line.
         SELECT jobs.id, pg_column_size(jobs.input) AS bytes, sum(pg_column_size(jobs.input))
-            OVER (ORDER BY jobs.next_at, jobs.id ROWS UNBOUNDED PRECEDING) AS bytes_so_far
-        FROM due JOIN jobs ON jobs.id = due.id
+            OVER (ORDER BY {IN_LINE} ROWS UNBOUNDED PRECEDING) AS bytes_so_far
+        FROM due JOIN jobs USING (id)
     ), claimed AS (
         UPDATE jobs SET state = 'submitting', lease = :lease, attempt = attempt + 1,
             next_at = now() + make_interval(secs => :lease_seconds)
@@ -249,8 +261,10 @@ CLAIM_SUBMISSIONS: TextClause = text(f"""
 async def claim_submissions(session: AsyncSession, **claim: Unpack[Claim]) -> Sequence[Submission]:
     """Take up to `limit` queued jobs, and write an attempt for each into the ledger.
 
-    Fewer if their inputs are large: a worker holds them all at once.
+    Those that have come due join the line first. Fewer if their inputs are large: a worker holds
+    them all at once.
     """
+    await join_line(session, claim["endpoint"])
     rows = await session.execute(CLAIM_SUBMISSIONS, {**claim, "bytes": CLAIM_BYTES})
     return [
         Submission(
@@ -315,6 +329,9 @@ async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
                     WHEN move.gone AND move.requeued THEN heard.sent_at
                     ELSE coalesce(submitted_at, heard.sent_at) END,
                 attempt = attempt + move.attempt_change,
+                -- It waits out of line: others go first meanwhile.
+                virtual_start = CASE WHEN NOT (move.requeued AND move.due_in > 0)
+                    THEN virtual_start END,
                 deaths = 0,
                 cancel_tries = cancel_tries + move.cancel_change,
                 cancel_sent_at = CASE WHEN move.cancel_sent THEN now() ELSE cancel_sent_at END,

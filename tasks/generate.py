@@ -56,6 +56,7 @@ def generate(
     on_unknown: str | None = None,
     start_within: float | None = None,
     finish_within: float | None = None,
+    priority: int | None = None,
 ) -> None:
     """Enqueue a generation; the result comes when it ends.
 
@@ -65,6 +66,7 @@ def generate(
         on_unknown: `resubmit` or `fail`; see `models/job.py`.
         start_within: seconds in which it must begin to be generated, or it is given up.
         finish_within: the same, to its end; ten at least, which is the upstream's least.
+        priority: 0 to 9; 9 goes first, and 5 is usual.
     """
     try:
         request = Request(
@@ -72,6 +74,7 @@ def generate(
             input=input,
             id=UUID(self.request.id),
             on_unknown=OnUnknown(on_unknown) if on_unknown else None,
+            priority=priority,
             **read_deadlines(start_within, finish_within),
         )
     except ValueError as error:

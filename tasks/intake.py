@@ -20,6 +20,7 @@ from endpoints.client import RUN_BODY_BYTES, RUNSYNC_BODY_BYTES
 from endpoints.guard import ForbiddenAddress, Guard
 from models.base import new_id
 from models.errors import PressroomError
+from models.fairness import HIGHEST, LOWEST, USUAL
 from models.job import OnUnknown, Route
 from models.lane import StageName
 from models.transitions import NewJob, enqueue_jobs
@@ -62,6 +63,8 @@ class Request:
     id: UUID | None = None  # None: a new one
     on_unknown: OnUnknown | None = None  # None: as operators set it
     start_within: float | None = None  # seconds in which it must begin to be generated
+    priority: int | None = None  # 0 to 9, which goes first; None: as usual
+    due_seconds: float = 0.0  # until it may be sent
     campaign_id: UUID | None = None
     position: int | None = None
     key_id: UUID | None = None
@@ -109,6 +112,8 @@ def check_request(
         )
     if nul:
         problems.append("the input holds a NUL character, which is not text")
+    if request.priority not in (None, *range(LOWEST, HIGHEST + 1)):
+        problems.append(f"priority: {LOWEST} to {HIGHEST} was wanted, {request.priority!r} came")
     if problems:
         raise InvalidRequest(name, problems)
     cost = estimate(listed, values) if listed else Estimate(None, Basis.UNLISTED)
@@ -133,6 +138,8 @@ def check_request(
             live_seconds=None if ttl is None else ttl / 1000,
             start_seconds=request.start_within,
             fingerprint=fingerprint(listed, name, values),
+            priority=USUAL if request.priority is None else request.priority,
+            due_seconds=request.due_seconds,
         ),
         cost,
     )

@@ -50,6 +50,7 @@ def describe_job(
         "state": job.state,
         "reason": job.reason,
         "error": job.error,
+        "priority": job.priority,
         "attempt": job.attempt,
         "upstream_id": job.upstream_id,
         "estimate_usd": _number(job.estimate_usd),

@@ -96,6 +96,7 @@ class JobSummary(BaseModel):
     reason: Reason | None
     error: str | None
     why: str
+    priority: int
     attempt: int
     upstream_id: str | None
     estimate_usd: float | None
@@ -313,6 +314,7 @@ class KeyForm(BaseModel):
     scopes: list[Scope]
     requests_per_second: int | None
     result_cache: bool | None
+    weight: float
     created_at: dt.datetime
     revoked_at: dt.datetime | None
     previous_until: dt.datetime | None

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool
 
+from models.fairness import HIGHEST, LOWEST, USUAL, WEIGHTS
 from models.job import JobState, OnUnknown
 from models.key import Scope
 
@@ -68,6 +69,10 @@ class JobRequest(Form):
             le=604_800,
             description="Seconds within which it must begin to be generated; else it is given up.",
         ),
+    ] = None
+    priority: Annotated[
+        int | None,
+        Field(ge=LOWEST, le=HIGHEST, description=f"The highest goes first; {USUAL} is usual."),
     ] = None
     policy: Policy | None = None
     s3Config: S3Config | None = None  # noqa: N815 -- the upstream's word
@@ -158,6 +163,16 @@ class LaneRequest(Form):
     reset_limit: Annotated[StrictBool, Field(description="Back to the catalogue's limit.")] = False
 
 
+Weight = Annotated[
+    float,
+    Field(
+        ge=WEIGHTS[0],
+        le=WEIGHTS[1],
+        description="Its share of an endpoint where several keys have jobs in line.",
+    ),
+]
+
+
 class KeyRequest(Form):
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "shop", "scopes": ["run"]}]})
 
@@ -165,6 +180,13 @@ class KeyRequest(Form):
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))] = [Scope.RUN]
     requests_per_second: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
     result_cache: StrictBool | None = None
+    weight: Weight = 1.0
+
+
+class KeyChange(Form):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"weight": 3}]})
+
+    weight: Weight
 
 
 class RotateRequest(Form):

@@ -292,6 +292,7 @@ def _submission(asked: JobRequest, key: str | None, size: int) -> Submission:
         s3_config=asked.s3Config.model_dump() if asked.s3Config else None,
         on_unknown=asked.on_unknown,
         start_within=asked.start_within,
+        priority=asked.priority,
         idempotency_key=key,
         cache=asked.cache,
     )

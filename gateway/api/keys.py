@@ -9,12 +9,12 @@ from fastapi.responses import Response
 
 from gateway.api.answers import BODY_ERRORS, ERRORS, IssuedKeyForm, KeyForm, Keys
 from gateway.api.form_reader import body_of, read_form
-from gateway.api.forms import KeyRequest, RotateRequest
+from gateway.api.forms import KeyChange, KeyRequest, RotateRequest
 from gateway.callers import Operating
 from gateway.json_response import JsonResponse
 from gateway.key_facts import describe_issued, describe_key
 from gateway.state import get_state
-from models.key import get_key, issue_key, list_keys, revoke_key, rotate_key
+from models.key import get_key, issue_key, list_keys, revoke_key, rotate_key, weigh_key
 
 routes = APIRouter(prefix="/keys", tags=["keys"], responses=ERRORS)
 
@@ -45,6 +45,7 @@ async def create(request: Request, _caller: Operating) -> Response:
             scopes=asked.scopes,
             requests_per_second=asked.requests_per_second,
             result_cache=asked.result_cache,
+            weight=asked.weight,
         )
     described = describe_issued(issued, runtime.secret)
     return _answer(request, described, HTTPStatus.CREATED)
@@ -54,6 +55,21 @@ async def create(request: Request, _caller: Operating) -> Response:
 async def read(request: Request, key_id: UUID, _caller: Operating) -> Response:
     async with get_state(request).runtime.database.begin() as session:
         row = await get_key(session, key_id)
+    return _answer(request, describe_key(row))
+
+
+@routes.patch(
+    "/{key_id}",
+    response_model=KeyForm,
+    summary="Change a key's share",
+    openapi_extra=body_of(KeyChange),
+    responses=BODY_ERRORS,
+)
+async def change(request: Request, key_id: UUID, _caller: Operating) -> Response:
+    """Of the jobs that it hands in from then on."""
+    asked = await read_form(request, KeyChange)
+    async with get_state(request).runtime.database.begin() as session:
+        row = await weigh_key(session, key_id, weight=asked.weight)
     return _answer(request, describe_key(row))
 
 

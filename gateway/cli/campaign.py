@@ -25,7 +25,7 @@ from gateway.cli.console import (
 from gateway.cli.enqueue import Source, enqueue_file, plan_file
 from gateway.cli.follow import follow_campaign, show_summary, summarize
 from gateway.cli.ids import resolve_id
-from gateway.cli.inputs import BadInput, parse_sets
+from gateway.cli.inputs import BadInput, parse_duration, parse_sets
 from gateway.cli.prompt_file import FileFormat
 from models.campaign import (
     add_campaign,
@@ -35,6 +35,7 @@ from models.campaign import (
     get_campaign,
     list_campaigns,
 )
+from models.fairness import HIGHEST, LOWEST, USUAL
 from models.job import OnUnknown
 from workers.runtime import Runtime
 
@@ -56,6 +57,13 @@ def run_(
     on_unknown: Annotated[
         OnUnknown | None, typer.Option(help="If a reply to /run is lost for good.")
     ] = None,
+    priority: Annotated[
+        int, typer.Option(min=LOWEST, max=HIGHEST, help="The highest goes first.")
+    ] = USUAL,
+    over: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Send them evenly over so long: 90s, 30m, 2h."),
+    ] = None,
     resume: Annotated[
         str | None, typer.Option(metavar="ID", help="Enqueue what a cut-off run left out.")
     ] = None,
@@ -75,6 +83,8 @@ def run_(
         pressroom campaign run prompts.tsv -e black-forest-labs-flux-1-schnell --set width=768
 
         pressroom campaign run lines.txt -e p-image-t2i --dry-run
+
+        pressroom campaign run night.csv -e p-video --over 6h --priority 2
     """
 
     async def body(runtime: Runtime) -> None:
@@ -82,6 +92,7 @@ def run_(
             policy = on_unknown or OnUnknown.RESUBMIT  # a dry run needs no database
         else:
             policy = (await runtime.operator_settings()).on_unknown
+        over_seconds = parse_duration(over) if over else 0.0
         listed = runtime.catalogue.find(endpoint)
         if listed is None:
             note_unlisted(runtime.catalogue, endpoint)
@@ -90,6 +101,7 @@ def run_(
             endpoint=listed.id if listed else endpoint,
             sets=parse_sets(sets or []),
             on_unknown=policy,
+            priority=priority,
             prompt_column=prompt_column,
             format=format_,
         )
@@ -107,7 +119,12 @@ def run_(
             runtime, resume=resume, name=name or path.name, endpoint=source.endpoint
         )
         await enqueue_file(
-            runtime, source, campaign_id=campaign_id, jobs=plan.jobs, after_line=after_line
+            runtime,
+            source,
+            campaign_id=campaign_id,
+            jobs=plan.jobs,
+            after_line=after_line,
+            over_seconds=over_seconds,
         )
         notes.print(f"campaign [bold]{campaign_id}[/bold]")
         if detach:

@@ -6,6 +6,7 @@ cut short leaves the first so many lines enqueued, none twice, and can be taken 
 
 import asyncio
 import itertools
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,6 +23,7 @@ from gateway.cli.inputs import overlay, prompt_input
 from gateway.cli.prompt_file import FileFormat, PromptFileError, PromptLine, read_prompts
 from models.campaign import close_campaign
 from models.errors import DatabaseUnavailable
+from models.fairness import USUAL
 from models.job import OnUnknown
 from tasks.intake import Checked, InvalidRequest, Request, check_request, enqueue
 from workers.runtime import Runtime
@@ -39,6 +41,7 @@ class Source:
     endpoint: str
     sets: dict[str, Any]
     on_unknown: OnUnknown
+    priority: int = USUAL
     prompt_column: str | None = None
     format: FileFormat | None = None
 
@@ -46,9 +49,17 @@ class Source:
         return read_prompts(self.path, prompt_column=self.prompt_column, format=self.format)
 
     def check(
-        self, catalogue: Catalogue, line: PromptLine, *, campaign_id: UUID | None = None
+        self,
+        catalogue: Catalogue,
+        line: PromptLine,
+        *,
+        campaign_id: UUID | None = None,
+        due_seconds: float = 0.0,
     ) -> Checked:
         """
+        Args:
+            due_seconds: until it may be sent.
+
         Raises:
             InvalidRequest: the endpoint does not take this line.
         """
@@ -62,6 +73,8 @@ class Source:
             input=overlay(values, self.sets),
             campaign_id=campaign_id,
             position=line.line,
+            priority=self.priority,
+            due_seconds=due_seconds,
         )
         return check_request(catalogue, request, on_unknown=self.on_unknown)
 
@@ -148,15 +161,28 @@ async def plan_file(runtime: Runtime, source: Source) -> Plan:
 
 
 async def enqueue_file(
-    runtime: Runtime, source: Source, *, campaign_id: UUID, jobs: int, after_line: int = 0
+    runtime: Runtime,
+    source: Source,
+    *,
+    campaign_id: UUID,
+    jobs: int,
+    after_line: int = 0,
+    over_seconds: float = 0.0,
 ) -> None:
     """Enqueue the lines that come after `after_line`, then fix the campaign's total.
 
     Cut short, it says exactly how far it came, and how to go on or to undo it.
 
     Args:
-        jobs: in the whole file, for the bar.
+        jobs: in the whole file.
+        over_seconds: from the first to the last that may be sent, evenly.
     """
+    began, gap, place = time.monotonic(), over_seconds / max(jobs - 1, 1), itertools.count()
+
+    def pace() -> float:
+        """Seconds until the next may be sent; enqueuing takes time, too."""
+        return max(next(place) * gap - (time.monotonic() - began), 0.0) if gap else 0.0
+
     lines = (line for line in source.lines() if line.line > after_line)
     try:
         with Bar(console=notes, transient=True, disable=not notes.is_terminal) as bar:
@@ -165,7 +191,9 @@ async def enqueue_file(
                 await enqueue(
                     runtime,
                     [
-                        source.check(runtime.catalogue, line, campaign_id=campaign_id).job
+                        source.check(
+                            runtime.catalogue, line, campaign_id=campaign_id, due_seconds=pace()
+                        ).job
                         for line in batch
                     ],
                 )

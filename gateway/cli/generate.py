@@ -31,6 +31,7 @@ from gateway.cli.console import (
 from gateway.cli.inputs import merge_input
 from gateway.explain import explain
 from models.artifact import Artifact, ArtifactState, list_artifacts
+from models.fairness import HIGHEST, LOWEST, USUAL
 from models.job import TERMINAL, Job, JobState, OnUnknown
 from models.job_queries import get_job
 from models.lane import find_lanes
@@ -59,6 +60,9 @@ def generate(
     finish_within: Annotated[
         float | None, typer.Option(help="Give it up if it has not ended after so many seconds.")
     ] = None,
+    priority: Annotated[
+        int, typer.Option(min=LOWEST, max=HIGHEST, help="The highest goes first.")
+    ] = USUAL,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
     save: Annotated[Path | None, typer.Option(help="With --wait: copy the files here.")] = None,
@@ -86,9 +90,8 @@ def generate(
             policy = on_unknown or OnUnknown.RESUBMIT  # a dry run needs no database
         else:
             policy = (await runtime.operator_settings()).on_unknown
-        checked = _check(
-            runtime, Request(endpoint=endpoint, input=values), start_within, finish_within, policy
-        )
+        request = Request(endpoint=endpoint, input=values, priority=priority)
+        checked = _check(runtime, request, start_within, finish_within, policy)
         if listed is None:
             note_unlisted(runtime.catalogue, endpoint)
         if dry_run:

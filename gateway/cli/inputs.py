@@ -1,5 +1,6 @@
 """The input of a generation, put together from a file, `--prompt` and `--set`."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,22 @@ from models.errors import PressroomError
 
 class BadInput(PressroomError):
     """What was typed cannot be used; its text says what came and what was wanted."""
+
+
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def parse_duration(said: str) -> float:
+    """Seconds, of a duration such as `90s`, `30m`, `1h30m`.
+
+    Raises:
+        BadInput: it is none.
+    """
+    parts = DURATION.findall(said)
+    if not parts or "".join(number + unit for number, unit in parts) != said:
+        raise BadInput(f"a duration such as 90s, 30m or 1h30m was wanted, {said!r} came")
+    return sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
 
 
 def read_input(source: str) -> dict[str, Any]:

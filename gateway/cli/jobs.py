@@ -28,6 +28,7 @@ from gateway.explain import explain
 from models.artifact import list_artifacts
 from models.delivery import list_deliveries
 from models.doubt import list_doubtful_jobs, sum_doubts, sum_doubts_by_key
+from models.fairness import USUAL
 from models.job import TERMINAL, Job, JobState
 from models.job_queries import JobFilter, get_job, list_attempts, list_jobs
 from models.key import list_keys
@@ -350,6 +351,8 @@ def _tell(job: Job, why: str) -> Table:
     facts.add_row("[dim]endpoint[/dim]", job.endpoint)
     facts.add_row("[dim]upstream id[/dim]", job.upstream_id or "-")
     facts.add_row("[dim]prompt[/dim]", escape(shorten(say_prompt(job.input), 200)))
+    if job.priority != USUAL:
+        facts.add_row("[dim]priority[/dim]", f"{job.priority}")
     cost = f"{say_usd(job.cost_usd)} (estimated {say_usd(job.estimate_usd)})"
     facts.add_row("[dim]cost[/dim]", cost)
     facts.add_row("[dim]polls[/dim]", str(job.polls))

@@ -8,12 +8,28 @@ from rich.markup import escape
 from gateway.cli.console import confirm, make_table, notes, out, print_json, run, say_id
 from gateway.cli.ids import resolve_id
 from gateway.key_facts import describe_issued, describe_key
-from models.key import IssuedKey, Scope, get_key, issue_key, list_keys, revoke_key, rotate_key
+from models.fairness import WEIGHTS
+from models.key import (
+    IssuedKey,
+    Scope,
+    get_key,
+    issue_key,
+    list_keys,
+    revoke_key,
+    rotate_key,
+    weigh_key,
+)
 from workers.runtime import Runtime
 
 keys_app = typer.Typer(help="Make, list, rotate and revoke API keys.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+LEAST, MOST = WEIGHTS
+WEIGHT_ARGUMENT = typer.Argument(min=LEAST, max=MOST, help="1 is usual.")
+Weight = Annotated[
+    float,
+    typer.Option(min=LEAST, max=MOST, help="Its share where several keys have jobs in line."),
+]
 Given = Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")]
 
 
@@ -34,6 +50,7 @@ def create(
         bool | None,
         typer.Option(help="Answer equal requests with a fixed seed from stored results."),
     ] = None,
+    weight: Weight = 1.0,
     as_json: Json = False,
 ) -> None:
     """Make a key. It is shown once.
@@ -41,6 +58,8 @@ def create(
     Examples:
 
         pressroom keys create shop
+
+        pressroom keys create studio --weight 3
 
         pressroom keys create dashboard --scope read --json | jq -r .key
     """
@@ -53,6 +72,7 @@ def create(
                 scopes=scope or [Scope.RUN],
                 requests_per_second=requests_per_second,
                 result_cache=result_cache,
+                weight=weight,
             )
         show_issued(runtime, issued, as_json=as_json)
 
@@ -76,17 +96,41 @@ def list_(as_json: Json = False) -> None:
         elif not rows:
             notes.print("no keys yet; [bold]pressroom keys create NAME[/bold] makes one")
         else:
-            table = make_table("id", "name", "may", "begins", "made", "state")
+            table = make_table("id", "name", "may", "weight", "begins", "made", "state")
             for row in rows:
                 table.add_row(
                     say_id(row.id),
                     escape(row.name),
                     ", ".join(row.scopes),
+                    f"{row.weight:g}",
                     f"{row.shown}...",
                     f"{row.created_at:%Y-%m-%d %H:%M}",
                     "[red]revoked[/red]" if row.revoked_at else "[green]good[/green]",
                 )
             out.print(table, highlight=False)
+
+    run(body)
+
+
+@keys_app.command("weigh")
+def weigh_(given: Given, weight: Annotated[float, WEIGHT_ARGUMENT], as_json: Json = False) -> None:
+    """Give a key another share, for the jobs that it hands in from now on.
+
+    Where several keys have jobs in line, one of weight 3 is served three times as often.
+
+    Example:
+
+        pressroom keys weigh 249d250cf543 3
+    """
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            key_id = await resolve_id(session, "api_keys", given)
+            row = await weigh_key(session, key_id, weight=weight)
+        if as_json:
+            print_json(describe_key(row))
+        else:
+            notes.print(escape(f"the key {row.name!r} weighs {row.weight:g}"))
 
     run(body)
 

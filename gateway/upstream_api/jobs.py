@@ -19,7 +19,12 @@ from gateway.errors import ApiError, read_refusal
 from gateway.json_response import JsonResponse
 from gateway.state import get_links, get_state
 from gateway.submission import Submission, accept, check, conflict
-from gateway.upstream_api.run_body import read_cache_header, read_idempotency_key, read_run_body
+from gateway.upstream_api.run_body import (
+    read_cache_header,
+    read_idempotency_key,
+    read_priority_header,
+    read_run_body,
+)
 from models.artifact import list_artifacts
 from models.errors import NotFound
 from models.job import TERMINAL, Job, JobState
@@ -160,6 +165,7 @@ async def _hand_in(request: Request, endpoint: str, caller: Caller, *, sync: boo
         s3_config=read.s3_config,
         idempotency_key=read_idempotency_key(request.headers),
         cache=read_cache_header(request.headers),
+        priority=read_priority_header(request.headers),
         sync=sync,
     )
     try:

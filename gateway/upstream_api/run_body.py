@@ -1,7 +1,8 @@
-"""What `/run` and `/runsync` are sent, `{input, webhook?, policy?, s3Config?}`, and two headers.
+"""What `/run` and `/runsync` are sent, `{input, webhook?, policy?, s3Config?}`, and headers.
 
     Idempotency-Key: <text>           sent again within a day, it is the same job
     Pressroom-Cache: true | false     a stored result of an equal request with a fixed seed will do
+    Pressroom-Priority: 0 to 9        the highest goes first; 5 is usual
 
 Fields that nobody knows are passed over, as the upstream does.
 """
@@ -12,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from gateway.errors import ApiError
+from models.fairness import HIGHEST, LOWEST
 
 POLICY_BOUNDS_MS = {
     "ttl": (10_000, 604_800_000),  # 10 s to 7 days
@@ -84,6 +86,23 @@ def read_cache_header(headers: Mapping[str, str]) -> bool | None:
             HTTPStatus.BAD_REQUEST, f"Pressroom-Cache: {value!r} came, true or false was wanted"
         )
     return words[value and value.lower()]
+
+
+def read_priority_header(headers: Mapping[str, str]) -> int | None:
+    """None: as usual.
+
+    Raises:
+        ApiError: 400 it is none.
+    """
+    value = headers.get("pressroom-priority")
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and LOWEST <= int(value) <= HIGHEST):
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            f"Pressroom-Priority: {value[:100]!r} came, {LOWEST} to {HIGHEST} was wanted",
+        )
+    return int(value)
 
 
 def _read_policy(came: object, problems: list[str]) -> dict[str, Any] | None:

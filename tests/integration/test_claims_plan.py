@@ -22,6 +22,7 @@ from models.claims import (
     find_recent_submits,
 )
 from models.database import Database, empty_tables
+from models.fairness import join_line
 from models.lane import StageName, find_lanes, seconds_until_due
 from models.transitions import (
     claim_submissions,
@@ -38,13 +39,14 @@ FILL = """
     INSERT INTO endpoint_stats (endpoint) SELECT 'endpoint-' || n FROM generate_series(0, 9) AS n;
 
     INSERT INTO jobs (id, endpoint, input, state, lease, upstream_id, next_at, finished_at,
-                      submitted_at)
+                      submitted_at, virtual_start)
     SELECT gen_random_uuid(), 'endpoint-' || n % 10, '{"prompt": "a fox"}', state,
         CASE WHEN state = 'submitting' THEN gen_random_uuid() END,
         'upstream-' || n,
         CASE WHEN state <> 'completed' THEN now() + make_interval(secs => n % 600 - 300) END,
         CASE WHEN state = 'completed' THEN now() END,
-        now()
+        now(),
+        CASE WHEN n % 600 < 300 THEN n END
     FROM generate_series(1, :jobs) AS n
     CROSS JOIN LATERAL (SELECT CASE
         WHEN n % 100 < 70 THEN 'completed' WHEN n % 100 < 80 THEN 'queued'
@@ -86,7 +88,7 @@ async def filled(services):
 
 
 async def explain(database, call):
-    """The generic plan of the one statement that `call` sends."""
+    """The generic plan of the last statement that `call` sends."""
     sent = []
 
     def note(_connection, _cursor, statement, _parameters, _context, _many):
@@ -99,7 +101,7 @@ async def explain(database, call):
         finally:
             event.remove(database.engine.sync_engine, "before_cursor_execute", note)
         await session.rollback()
-    [statement] = sent
+    statement = sent[-1]
     numbers: dict[str, str] = {}
     statement = re.sub(
         r"%\((\w+)\)s",
@@ -112,7 +114,7 @@ async def explain(database, call):
 
 
 CLAIMS: dict[str, Callable[..., Any]] = {
-    "jobs_to_submit": claim_submissions,
+    "jobs_in_line": claim_submissions,
     "jobs_to_poll": claim_polls,
     "jobs_to_cancel": claim_cancels,
     "artifacts_to_store": claim_artifacts,
@@ -165,8 +167,22 @@ async def test_a_sweep_looks_only_at_what_is_overdue(filled, index, sweep):
     assert "Seq Scan on jobs" not in plan
 
 
-@pytest.mark.parametrize(("stage", "index"), [*zip(StageName, CLAIMS, strict=True)])
-async def test_when_a_lane_is_next_due_is_one_probe_of_its_index(filled, stage, index):
+async def test_what_joins_the_line_is_found_by_its_own_index_and_its_place_by_that_of_the_line(
+    filled,
+):
+    plan = await explain(filled, lambda session: join_line(session, ENDPOINT))
+
+    assert "jobs_to_join" in plan
+    assert "Scan using jobs_in_line" in plan
+    assert "Seq Scan on jobs" not in plan
+
+
+DUE = {"jobs_to_submit": StageName.SUBMIT, **dict(zip(CLAIMS, StageName, strict=True))}
+del DUE["jobs_in_line"]
+
+
+@pytest.mark.parametrize(("index", "stage"), DUE.items())
+async def test_when_a_lane_is_next_due_is_one_probe_of_its_index(filled, index, stage):
     plan = await explain(filled, lambda session: seconds_until_due(session, stage, ENDPOINT))
 
     assert re.search(rf"Index (Only )?Scan using {index}", plan), plan
@@ -175,7 +191,7 @@ async def test_when_a_lane_is_next_due_is_one_probe_of_its_index(filled, stage, 
 async def test_finding_the_lanes_with_work_scans_no_table_of_jobs(filled):
     plan = await explain(filled, find_lanes)
 
-    for index in CLAIMS:
+    for index in DUE:
         assert index in plan
     for table in ("jobs", "artifacts", "deliveries"):
         assert f"Seq Scan on {table}" not in plan

@@ -43,7 +43,7 @@ def test_the_task_id_is_the_job_id(app):
 
     headers, _, kwargs = read_message(app)
     assert headers["id"] == sent.id == str(job_id)
-    assert kwargs["on_unknown"] == "fail"
+    assert (kwargs["on_unknown"], kwargs["priority"]) == ("fail", 3)
 
 
 def test_an_id_that_is_no_uuid_is_refused(app):

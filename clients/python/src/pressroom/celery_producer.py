@@ -35,11 +35,13 @@ def enqueue(
     on_unknown: Literal["resubmit", "fail"] | None = None,
     start_within: float | None = None,
     finish_within: float | None = None,
+    priority: int | None = None,
     **send_options: Any,
 ) -> "CeleryResult[Any]":
     """Send the job; sending it again with the same `job_id` is the same job.
 
-    It is given up if it has not begun, or not ended, within so many seconds.
+    It is given up if it has not begun, or not ended, within so many seconds. Of those that wait,
+    the highest priority (0 to 9; 5 is usual) goes first.
 
     Raises:
         ValueError: `job_id` is no UUID, or nothing would ever read what this app sends.
@@ -51,6 +53,7 @@ def enqueue(
         "on_unknown": on_unknown,
         "start_within": start_within,
         "finish_within": finish_within,
+        "priority": priority,
     }
     kwargs |= {name: value for name, value in said.items() if value is not None}
     task_id = str(uuid.UUID(str(job_id))) if job_id is not None else str(uuid.uuid4())

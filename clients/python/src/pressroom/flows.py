@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     policy: Json | None  # ttl and executionTimeout (ms), lowPriority
     on_unknown: Literal["resubmit", "fail"] | None  # if the upstream's reply is lost
     start_within: float | None  # seconds in which it must begin, or it is given up
+    priority: int | None  # 0 to 9; the highest goes first, 5 is usual
     cache: bool | None  # whether an earlier result for the same input will do
 
 

@@ -1,0 +1,99 @@
+"""Who is served next: the line of queued jobs of an endpoint, shared fairly between producers.
+
+Start-time fair queueing (Goyal, Vin and Cheng, 1996). Each job that joins the line is given a
+virtual start: the line's own time, or the end of what its producer has in line before it, if that
+is later; and its producer's end is then one job further on, divided by the producer's weight. The
+line's time is the virtual start of whoever is first. So a producer of one job joins at the head,
+whatever others have queued, and of two that both have many in line, each is served by its weight.
+A higher priority is a line of its own, and goes first.
+
+A producer is an API key; of jobs of no key, the campaign; and what has neither is one producer.
+
+A job joins when it is due. One that is due later (a paced campaign's, another attempt's) has no
+virtual start until then, so that the head of the line is always of jobs that may be sent. Another
+attempt joins at the line's time: its producer has been charged for it.
+"""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base
+
+LOWEST, USUAL, HIGHEST = 0, 5, 9  # priorities
+WEIGHTS = (0.01, 100.0)  # least and most
+JOINING_MOST = 500  # jobs that one claim lets join
+
+
+class Flow(Base):
+    """What a producer has had in the line of an endpoint."""
+
+    __tablename__ = "flows"
+    __table_args__ = (CheckConstraint("finish >= 0", name="finish_counts_up"),)
+
+    endpoint: Mapped[str] = mapped_column(primary_key=True)
+    priority: Mapped[int] = mapped_column(primary_key=True)
+    producer: Mapped[UUID] = mapped_column(primary_key=True)
+    finish: Mapped[float]  # of its last, in virtual time
+
+
+# `WITH` items that give rows of `joining` their places: the last is `placed (id, virtual_start)`.
+# `joining` has id, endpoint, priority, key_id, campaign_id, and `again`: it had a place before.
+PLACES: Final = """
+    line AS (
+        SELECT endpoint, priority, coalesce(
+            (SELECT virtual_start FROM jobs WHERE state = 'queued' AND virtual_start IS NOT NULL
+                AND jobs.endpoint = asked.endpoint AND jobs.priority = asked.priority
+             ORDER BY virtual_start LIMIT 1),
+            -- Nobody is in line, so all are even.
+            (SELECT max(finish) FROM flows
+             WHERE flows.endpoint = asked.endpoint AND flows.priority = asked.priority),
+            0) AS now
+        FROM (SELECT DISTINCT endpoint, priority FROM joining) AS asked
+    ), cost AS (
+        SELECT joining.id, endpoint, priority, again,
+            coalesce(key_id, campaign_id, '00000000-0000-0000-0000-000000000000') AS producer,
+            1 / coalesce(api_keys.weight, 1) AS cost
+        FROM joining LEFT JOIN api_keys ON api_keys.id = joining.key_id
+    ), charged AS (
+        INSERT INTO flows (endpoint, priority, producer, finish)
+        SELECT endpoint, priority, producer, line.now + sum(cost)
+        FROM cost JOIN line USING (endpoint, priority)
+        WHERE NOT again
+        GROUP BY endpoint, priority, producer, line.now
+        ORDER BY 1, 2, 3  -- so that two that write several at once cannot deadlock
+        ON CONFLICT (endpoint, priority, producer) DO UPDATE SET finish = excluded.finish
+            -- What it has in line already.
+            + greatest(0, flows.finish - (SELECT now FROM line
+                WHERE line.endpoint = excluded.endpoint AND line.priority = excluded.priority))
+        RETURNING endpoint, priority, producer, finish
+    ), placed AS (
+        SELECT cost.id, CASE WHEN again THEN line.now
+            ELSE charged.finish - sum(cost) FILTER (WHERE NOT again) OVER (
+                PARTITION BY cost.endpoint, cost.priority, cost.producer ORDER BY cost.id DESC)
+            END AS virtual_start
+        FROM cost JOIN line USING (endpoint, priority)
+            LEFT JOIN charged USING (endpoint, priority, producer)
+    )
+"""
+
+_JOIN = text(f"""
+    WITH joining AS MATERIALIZED (
+        SELECT id, endpoint, priority, key_id, campaign_id,
+            attempt > attempts_before AS again
+        FROM jobs
+        WHERE state = 'queued' AND virtual_start IS NULL AND endpoint = :endpoint
+            AND next_at <= now()
+        ORDER BY next_at LIMIT {JOINING_MOST}
+        FOR UPDATE SKIP LOCKED
+    ), {PLACES}
+    UPDATE jobs SET virtual_start = placed.virtual_start FROM placed WHERE jobs.id = placed.id
+""")  # noqa: S608 -- built from constants
+
+
+async def join_line(session: AsyncSession, endpoint: str) -> None:
+    """Let queued jobs join that have come due."""
+    await session.execute(_JOIN, {"endpoint": endpoint})

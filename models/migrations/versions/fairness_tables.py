@@ -1,0 +1,47 @@
+"""Priorities, weights, places in line: `models/fairness.py`"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    op.add_column(
+        "jobs", sa.Column("priority", sa.SmallInteger(), server_default="5", nullable=False)
+    )
+    op.create_check_constraint("jobs_priority_known", "jobs", "priority BETWEEN 0 AND 9")
+    # What is queued joins the line when it is claimed for.
+    op.add_column("jobs", sa.Column("virtual_start", sa.Float(), nullable=True))
+    op.create_index(
+        "jobs_in_line",
+        "jobs",
+        ["endpoint", sa.text("priority DESC"), "virtual_start", "id"],
+        postgresql_where=sa.text("state = 'queued' AND virtual_start IS NOT NULL"),
+    )
+    op.create_index(
+        "jobs_to_join",
+        "jobs",
+        ["endpoint", "next_at"],
+        postgresql_where=sa.text("state = 'queued' AND virtual_start IS NULL"),
+    )
+    op.add_column("api_keys", sa.Column("weight", sa.Float(), server_default="1", nullable=False))
+    op.create_table(
+        "flows",
+        sa.Column("endpoint", sa.Text(), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("producer", sa.Uuid(), nullable=False),
+        sa.Column("finish", sa.Float(), nullable=False),
+        sa.CheckConstraint("finish >= 0", name=op.f("flows_finish_counts_up")),
+        sa.PrimaryKeyConstraint("endpoint", "priority", "producer", name=op.f("flows_pkey")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("flows")
+    op.drop_column("api_keys", "weight")
+    op.drop_index("jobs_to_join", "jobs")
+    op.drop_index("jobs_in_line", "jobs")
+    op.drop_column("jobs", "virtual_start")
+    op.drop_column("jobs", "priority")
