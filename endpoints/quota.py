@@ -6,6 +6,17 @@ request reached the upstream at some moment between the two, so whatever window 
 at, and however long requests were on their way, it never holds more than the limit. Against
 "at once" a permit counts until the answer.
 
+They are spread over the window: a call may go once its turn has come, and turns are evenly apart.
+So where much waits the upstream sees a steady stream, not a flood every ten seconds, and few calls
+are under way at once when it refuses one. What was not used of the last window is no turn lost: so
+much may go at once, when a lane wakes up.
+
+A refusal (429) while the limit was in use says that it is no longer what is documented: it moves
+with the upstream's workers, and others may use the same account. Then half of what was in use is
+the limit, for all workers, and nothing goes for a moment. It rises again once it was used in full
+for some windows without a refusal, in steps that double; a step too far goes back to what was good,
+and it is longer until the next.
+
 The permits of a worker that died come free when their lease ends, which a live one extends. If
 Redis lost its memory (it knows since when it remembers), the caller says what was sent of late, as
 the ledger tells of submits; where nobody knows, the last window is taken to have been spent evenly
@@ -23,114 +34,19 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from endpoints import quota_scripts
 from endpoints.catalogue.limits import Limit
 
 KEPT_SECONDS = 86_400  # how long an unused quota is remembered
 RECHECK_SECONDS = 1.0  # at the limit "at once": whoever gives permits back rings, if it lives
 CAREFUL_SLICES = 20
-
-# Members of the window are "<any>:<count>", scored with when they leave it; those in flight are
-# leases, scored with when they run out, their counts beside them. Times are Redis's own, in ms.
-_TAKE = """
-local window, flight, counts, known = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local lease, want, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local per_window, window_ms, at_once = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local since = redis.call('SET', KEYS[5], now, 'NX', 'GET') or now
-if redis.call('EXISTS', known) == 0 then
-    if now - since <= 2 * window_ms then return {-1, 0} end
-    redis.call('SET', known, 1, 'EX', ARGV[7])
-end
-
-for _, dead in ipairs(redis.call('ZRANGEBYSCORE', flight, '-inf', now)) do
-    local left = redis.call('HGET', counts, dead) or 0
-    redis.call('ZADD', window, now + window_ms, dead .. ':' .. left)
-    redis.call('ZREM', flight, dead)
-    redis.call('HDEL', counts, dead)
-end
--- Those that leave in this very millisecond stay: the clock is cut to whole ones.
-redis.call('ZREMRANGEBYSCORE', window, '-inf', '(' .. now)
-
-local flying, used = 0, 0
-for _, count in ipairs(redis.call('HVALS', counts)) do flying = flying + count end
-for _, member in ipairs(redis.call('ZRANGE', window, 0, -1)) do
-    used = used + tonumber(string.match(member, ':(%d+)$'))
-end
-local free = math.min(want, per_window - used - flying, at_once - flying)
-for i = 1, 4 do redis.call('EXPIRE', KEYS[i], ARGV[7]) end
-if free > 0 then
-    redis.call('ZADD', flight, now + lease_ms, lease)
-    redis.call('HSET', counts, lease, free)
-    redis.call('EXPIRE', flight, ARGV[7])
-    redis.call('EXPIRE', counts, ARGV[7])
-    return {free, 0}
-end
-local next = redis.call('ZRANGE', window, 0, 0, 'WITHSCORES')
-if per_window - used - flying <= 0 and next[2] then return {0, next[2] - now + 1} end
-return {0, tonumber(ARGV[8])}
-"""
-
-_GIVE_BACK = """
-local window, flight, counts = KEYS[1], KEYS[2], KEYS[3]
-local lease, answered, unused = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local held = tonumber(redis.call('HGET', counts, lease) or 0)
-if held == 0 then return end
-answered = math.min(answered, held)
-if answered > 0 then
-    local time = redis.call('TIME')
-    local now = time[1] * 1000 + math.floor(time[2] / 1000)
-    redis.call('ZADD', window, now + tonumber(ARGV[4]), lease .. ':' .. held .. ':' .. answered)
-    redis.call('EXPIRE', window, ARGV[5])
-end
-local left = math.max(held - answered - unused, 0)
-if left == 0 then
-    redis.call('HDEL', counts, lease)
-    redis.call('ZREM', flight, lease)
-else
-    redis.call('HSET', counts, lease, left)
-end
-"""
-
-# A beat says what it holds, too: whoever lost that (a flush, a lease that ran out) learns it again.
-_EXTEND = """
-local flight, counts = KEYS[2], KEYS[3]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZADD', flight, now + tonumber(ARGV[2]), ARGV[1])
-redis.call('HSET', counts, ARGV[1], ARGV[3])
-redis.call('EXPIRE', flight, ARGV[4])
-redis.call('EXPIRE', counts, ARGV[4])
-"""
-
-# Arguments: expiry in s, then pairs of (ms until it leaves the window, count).
-_RESTORE = """
-local window, known = KEYS[1], KEYS[4]
-if redis.call('EXISTS', known) == 1 then return end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for i = 2, #ARGV, 2 do
-    redis.call('ZADD', window, now + ARGV[i], 'restored' .. i .. ':' .. ARGV[i + 1])
-end
-redis.call('SET', known, 1, 'EX', ARGV[1])
-redis.call('EXPIRE', window, ARGV[1])
-"""
-
-
-# As _TAKE counts, but nothing is changed.
-_USAGE = """
-local window, flight, counts = KEYS[1], KEYS[2], KEYS[3]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local flying, used = 0, 0
-for _, lease in ipairs(redis.call('ZRANGEBYSCORE', flight, now, '+inf')) do
-    flying = flying + (redis.call('HGET', counts, lease) or 0)
-end
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', window, now, '+inf')) do
-    used = used + tonumber(string.match(member, ':(%d+)$'))
-end
-return {used, flying}
-"""
+AHEAD_SECONDS = 0.3  # a claim takes what may go within so long: few claims, and nobody waits long
+SHARE = 0.985  # of the documented rate: clocks and networks are not even
+HOLD_SECONDS = 0.5  # after a refusal, until the lane is closed for everybody
+APART_SECONDS = 2.0  # refusals closer together are of calls that were under way together
+STEP_SHARE = 0.05  # of the documented limit, by which a learned one first rises
+PATIENCE_WINDOWS = 3  # until it first does; each step too far doubles it
+PATIENCE_WINDOWS_MOST = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +55,7 @@ class Usage:
 
     in_window: int  # answered calls that still count, and those under way
     at_once: int
+    learned: int | None = None  # calls a window, if refusals showed it to be less than documented
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +65,12 @@ class Permits:
     count: int
     retry_in: float  # seconds
     forgotten: bool = False  # Redis does not know what was sent before: restore first
+    first_in: float = 0.0  # seconds until the first call may go; negative: since when it might
+    gap: float = 0.0  # seconds between two
+
+    def wait(self, place: int) -> float:
+        """Seconds until the call at this place, from 0, may go."""
+        return max(self.first_in + place * self.gap, 0.0)
 
 
 class Quota:
@@ -160,11 +83,12 @@ class Quota:
 
     def __init__(self, redis: Redis, *, prefix: str) -> None:
         self._prefix = prefix
-        self._take = redis.register_script(_TAKE)
-        self._give_back = redis.register_script(_GIVE_BACK)
-        self._extend = redis.register_script(_EXTEND)
-        self._restore = redis.register_script(_RESTORE)
-        self._usage = redis.register_script(_USAGE)
+        self._take = redis.register_script(quota_scripts.TAKE)
+        self._give_back = redis.register_script(quota_scripts.GIVE_BACK)
+        self._extend = redis.register_script(quota_scripts.EXTEND)
+        self._refused = redis.register_script(quota_scripts.REFUSED)
+        self._restore = redis.register_script(quota_scripts.RESTORE)
+        self._usage = redis.register_script(quota_scripts.USAGE)
 
     async def take(
         self,
@@ -177,7 +101,7 @@ class Quota:
         lease_seconds: float,
     ) -> Permits:
         """Take up to `want` permits under `lease`, which runs out after `lease_seconds`."""
-        count, wait_ms = await self._take(
+        count, wait_ms, first_ms, gap_us = await self._take(
             keys=self._keys(operation, endpoint),
             args=[
                 lease.hex,
@@ -188,11 +112,18 @@ class Quota:
                 limit.concurrent or limit.per_window,
                 KEPT_SECONDS,
                 round(RECHECK_SECONDS * 1000),
+                round(AHEAD_SECONDS * 1000),
+                SHARE,
             ],
         )
         if int(count) < 0:
             return Permits(0, 0.0, forgotten=True)
-        return Permits(int(count), float(wait_ms) / 1000)
+        return Permits(
+            int(count),
+            float(wait_ms) / 1000,
+            first_in=float(first_ms) / 1000,
+            gap=float(gap_us) / 1_000_000,
+        )
 
     async def give_back(
         self,
@@ -225,10 +156,30 @@ class Quota:
             args=[lease.hex, round(lease_seconds * 1000), held, KEPT_SECONDS],
         )
 
+    async def refused(self, operation: str, endpoint: str, *, limit: Limit) -> int | None:
+        """A call was refused for the limit: nothing goes for a moment.
+
+        Returns what the limit is now, if this showed that it is less than it was thought to be.
+        """
+        learned, is_news = await self._refused(
+            keys=self._keys(operation, endpoint),
+            args=[
+                limit.per_window,
+                round(limit.window_seconds * 1000),
+                KEPT_SECONDS,
+                round(HOLD_SECONDS * 1000),
+                round(APART_SECONDS * 1000),
+                _step(limit),
+                PATIENCE_WINDOWS,
+                PATIENCE_WINDOWS_MOST,
+            ],
+        )
+        return int(learned) if is_news else None
+
     async def usage(self, operation: str, endpoint: str) -> Usage:
         """How much is taken now."""
-        used, flying = await self._usage(keys=self._keys(operation, endpoint))
-        return Usage(int(used) + int(flying), int(flying))
+        used, flying, learned = await self._usage(keys=self._keys(operation, endpoint))
+        return Usage(int(used) + int(flying), int(flying), int(learned) or None)
 
     async def restore(
         self,
@@ -237,10 +188,14 @@ class Quota:
         *,
         limit: Limit,
         answered_seconds_ago: Sequence[float] | None,
+        learned: int | None = None,
     ) -> None:
         """Say what was sent of late: how long ago each was answered (0: not yet).
 
         None if nobody knows: the last window is then taken to have been spent evenly, in full.
+
+        Args:
+            learned: the limit, if refusals had shown it to be less than `limit`.
         """
         slice_seconds = limit.window_seconds / CAREFUL_SLICES
         if answered_seconds_ago is None:
@@ -256,7 +211,13 @@ class Quota:
         leaving = [(round(i * slice_seconds * 1000), count) for i, count in slices.items()]
         await self._restore(
             keys=self._keys(operation, endpoint),
-            args=[KEPT_SECONDS, *(value for pair in leaving for value in pair)],
+            args=[
+                KEPT_SECONDS,
+                learned or 0,
+                _step(limit),
+                PATIENCE_WINDOWS,
+                *(value for pair in leaving for value in pair),
+            ],
         )
 
     def _keys(self, operation: str, endpoint: str) -> list[str]:
@@ -267,4 +228,9 @@ class Quota:
             f"{name}:counts",
             f"{name}:known",
             f"{self._prefix}quota:since",
+            f"{name}:pace",
         ]
+
+
+def _step(limit: Limit) -> int:
+    return max(round(limit.per_window * STEP_SHARE), 1)

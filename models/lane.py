@@ -47,6 +47,8 @@ class Lane(Base):
     closures: Mapped[int] = mapped_column(server_default="0")  # in a row; above 0: half open
     faults: Mapped[int] = mapped_column(server_default="0")  # calls in a row that failed
     probing: Mapped[bool] = mapped_column(server_default="false")  # one was let through since
+    learned: Mapped[int | None]  # calls a window, as a refusal last showed: endpoints/quota.py
+    learned_at: Mapped[dt.datetime | None]
 
 
 # Where each stage's due rows stand, as its claim reads them: the partial indexes serve both.
@@ -215,6 +217,36 @@ async def note_lane_fails(
     if not broken:
         return None
     return await close_lane(session, stage, endpoint, reason=reason)
+
+
+async def note_learned(
+    session: AsyncSession, stage: StageName, endpoint: str, *, learned: int
+) -> None:
+    """A refusal showed that the limit is so many calls a window; Redis may forget it."""
+    await session.execute(
+        text("""
+            INSERT INTO lanes (stage, endpoint, learned, learned_at)
+            VALUES (:stage, :endpoint, :learned, now())
+            ON CONFLICT (stage, endpoint) DO UPDATE SET
+                learned = excluded.learned, learned_at = excluded.learned_at
+        """),
+        {"stage": stage, "endpoint": endpoint, "learned": learned},
+    )
+
+
+async def find_learned(session: AsyncSession, stage: StageName, endpoint: str) -> int | None:
+    """What was learned within the last hour, if anything was; older than that it is worth nothing.
+
+    It has risen since: Redis alone knows how far.
+    """
+    learned = await session.scalar(
+        text("""
+            SELECT learned FROM lanes WHERE stage = :stage AND endpoint = :endpoint
+                AND learned_at > now() - interval '1 hour'
+        """),
+        {"stage": stage, "endpoint": endpoint},
+    )
+    return None if learned is None else int(learned)
 
 
 async def set_paused(

@@ -82,6 +82,7 @@ CANCEL = Stage(
     claim=claim,
     act=act,
     record=record,
+    find_busy=lambda done: done.outcome if isinstance(done.outcome, Busy) else None,
 )
 
 

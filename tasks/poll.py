@@ -271,6 +271,7 @@ POLL = Stage(
     claim=claim,
     act=act,
     record=record,
+    find_busy=lambda done: done.outcome if isinstance(done.outcome, Busy) else None,
 )
 
 

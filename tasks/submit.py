@@ -261,6 +261,7 @@ SUBMIT = Stage(
     claim=claim,
     act=act,
     record=record,
+    find_busy=lambda done: done.outcome if isinstance(done.outcome, Busy) else None,
 )
 
 

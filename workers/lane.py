@@ -12,7 +12,7 @@ what was claimed comes due again when its lease ends, and a lost bell is rung ag
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -23,6 +23,8 @@ import structlog
 from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
+from endpoints.outcomes import Busy, BusyCause
+from endpoints.quota import Permits
 from models.base import new_id
 from models.claims import extend_lease, hand_back
 from models.errors import DatabaseUnavailable
@@ -69,6 +71,7 @@ class Stage(Generic[Row, End]):
         claim: takes due rows, as many as are wanted and may be.
         act: one row's call; everything that can go wrong with it is a value.
         record: writes ends, in one transaction, and says what that made due.
+        find_busy: of an end, that the upstream told it to wait.
     """
 
     name: StageName
@@ -80,6 +83,7 @@ class Stage(Generic[Row, End]):
     claim: Callable[[Runtime, Claim], Awaitable[Sequence[Row]]]
     act: Callable[[Runtime, Row], Awaitable[End]]
     record: Callable[[Runtime, str, Sequence[End]], Awaitable[Chain]]
+    find_busy: Callable[[End], Busy | None] = lambda _end: None
     record_seconds: float = RECORD_SECONDS
     stalls: bool = False
 
@@ -108,8 +112,9 @@ class LaneRun(Generic[Row, End]):
         self._stage = stage
         self._endpoint = endpoint
         self._lease = new_id()
-        self._permits = RunPermits(runtime, stage.operation, endpoint, self._lease)
+        self._permits = RunPermits(runtime, stage.name, stage.operation, endpoint, self._lease)
         self._waiting = 0  # calls without an answer
+        self._held = False  # the upstream told one to wait: what has not gone yet does not go
 
     async def answer(self, at: int) -> None:
         if await self._runtime.bells.answer(self._stage.name, self._endpoint, at):
@@ -144,11 +149,11 @@ class LaneRun(Generic[Row, End]):
                 return 0
             log.debug("rows_claimed", rows=len(rows))
             if self._runtime.stopping.is_set():
-                await self._hand_back()
+                await self._hand_back([row.id for row in rows])
                 return 0
             self._waiting = len(rows)
             rung: list[asyncio.Task[None]] = []
-            async for ends, answered in self._act(rows):
+            async for ends, answered in self._act(rows, permits):
                 chain = await self._record(ends)
                 # Beside it: a Redis that hangs must not keep the next answers from being written.
                 rung.append(asyncio.create_task(self._follow_up(chain, answered, full=full)))
@@ -232,15 +237,18 @@ class LaneRun(Generic[Row, End]):
         if seconds is not None:
             await self._ring(self._stage.name, seconds)
 
-    async def _act(self, rows: Sequence[Row]) -> AsyncIterator[tuple[list[End], int]]:
+    async def _act(
+        self, rows: Sequence[Row], permits: Permits
+    ) -> AsyncIterator[tuple[list[End], int]]:
         """Ends as they come, with the number of calls that they are of.
 
         A call that raises is a bug, and is logged: its row is left to the end of its lease.
         """
-        pending: set[asyncio.Task[End]] = {
-            asyncio.create_task(self._stage.act(self._runtime, row), name=str(row.id))  # type: ignore[arg-type]  # every act is a coroutine function
-            for row in rows
+        pending: set[asyncio.Task[End | None]] = {
+            asyncio.create_task(self._call(row, permits.wait(place)), name=str(row.id))
+            for place, row in enumerate(rows)
         }
+        unsent: list[UUID] = []
         for task in pending:
             task.add_done_callback(self._note_answer)
         try:
@@ -249,19 +257,34 @@ class LaneRun(Generic[Row, End]):
                 if pending:
                     more, pending = await asyncio.wait(pending, timeout=self._stage.flush_seconds)
                     done |= more
-                for task in done:
-                    if error := task.exception():
-                        log.error("act_raised", row=task.get_name(), exc_info=error)
-                yield [task.result() for task in done if not task.exception()], len(done)
+                ends, not_sent = _read_ends(done)
+                unsent += not_sent
+                if answered := len(done) - len(not_sent):
+                    yield ends, answered
                 if self._stage.interruptible and self._runtime.stopping.is_set():
                     break
         finally:
             for task in pending:
                 task.cancel()
-        if pending:
-            await self._hand_back()
+        unsent += [UUID(task.get_name()) for task in pending]
+        if unsent:
+            await self._permits.give_back(unused=len(unsent))
+            await self._hand_back(unsent)
 
-    def _note_answer(self, _task: asyncio.Task[End]) -> None:
+    async def _call(self, row: Row, wait: float) -> End | None:
+        """Act once its turn has come; None if the upstream told another call of the run to wait."""
+        if wait:
+            await asyncio.sleep(wait)
+        if self._held:
+            return None
+        end = await self._stage.act(self._runtime, row)
+        if busy := self._stage.find_busy(end):
+            self._held = True
+            if busy.cause is BusyCause.RATE_LIMITED:
+                await self._permits.refused()
+        return end
+
+    def _note_answer(self, _task: asyncio.Task[End | None]) -> None:
         """At once: what waits to be written down is answered."""
         self._waiting -= 1
 
@@ -289,14 +312,32 @@ class LaneRun(Generic[Row, End]):
                 return await self._stage.record(self._runtime, self._endpoint, ends)
         raise AssertionError("unreachable: the last attempt raises")
 
-    async def _hand_back(self) -> None:
+    async def _hand_back(self, ids: Sequence[UUID]) -> None:
+        """Of what was not sent; a lane that was told to wait is rung when its record says so."""
         async with self._runtime.database.begin() as session:
-            rows = await hand_back(session, self._stage.name, lease=self._lease)
+            rows = await hand_back(session, self._stage.name, lease=self._lease, ids=ids)
         log.info("leases_handed_back", rows=rows)
-        await self._ring(self._stage.name, 0.0)
+        if not self._held:
+            await self._ring(self._stage.name, 0.0)
 
     async def _ring(self, stage: StageName, seconds: float) -> None:
         await self._runtime.bells.ring(stage, self._endpoint, in_seconds=seconds)
+
+
+def _read_ends(
+    done: Iterable[asyncio.Task[End | None]],
+) -> tuple[list[End], list[UUID]]:
+    """The ends of calls, and the ids of the rows for which none was made."""
+    ends: list[End] = []
+    unsent: list[UUID] = []
+    for task in done:
+        if error := task.exception():
+            log.error("act_raised", row=task.get_name(), exc_info=error)
+        elif (end := task.result()) is None:
+            unsent.append(UUID(task.get_name()))
+        else:
+            ends.append(end)
+    return ends, unsent
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

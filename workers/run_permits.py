@@ -11,6 +11,7 @@ from endpoints.catalogue import Operation
 from endpoints.quota import Permits
 from models.claims import find_recent_submits
 from models.errors import DatabaseUnavailable
+from models.lane import StageName, find_learned, note_learned
 from workers.operator_settings import OWN
 from workers.runtime import Runtime
 
@@ -25,8 +26,11 @@ class RunPermits:
         lease: of the run: what they are held under.
     """
 
-    def __init__(self, runtime: Runtime, operation: str, endpoint: str, lease: UUID) -> None:
+    def __init__(
+        self, runtime: Runtime, stage: StageName, operation: str, endpoint: str, lease: UUID
+    ) -> None:
         self._runtime = runtime
+        self._stage = stage
         self._operation = operation
         self._endpoint = endpoint
         self._lease = lease
@@ -55,17 +59,38 @@ class RunPermits:
         if permits.forgotten:
             # Of polls no ledger is kept; our own work has no window to exceed.
             sent: Sequence[float] | None = [] if self._operation in OWN else None
-            if self._operation == Operation.RUN:
-                async with self._runtime.database.begin() as session:
+            async with self._runtime.database.begin() as session:
+                if self._operation == Operation.RUN:
                     sent = await find_recent_submits(
                         session, endpoint=self._endpoint, seconds=limit.window_seconds
                     )
+                learned = await find_learned(session, self._stage, self._endpoint)
             await self._runtime.quota.restore(
-                self._operation, self._endpoint, limit=limit, answered_seconds_ago=sent
+                self._operation,
+                self._endpoint,
+                limit=limit,
+                answered_seconds_ago=sent,
+                learned=learned,
             )
             permits = await ask()
         self._held = permits.count
         return permits
+
+    async def refused(self) -> None:
+        """A call was refused for the limit: all workers learn of it, and Postgres what it told."""
+        try:
+            limit = await self._runtime.limit(self._endpoint, self._operation)
+            learned = await self._runtime.quota.refused(
+                self._operation, self._endpoint, limit=limit
+            )
+            if learned is None:
+                return
+            async with self._runtime.database.begin() as session:
+                await note_learned(session, self._stage, self._endpoint, learned=learned)
+        except (RedisError, DatabaseUnavailable) as error:
+            log.warning("refusal_not_noted", error=str(error))  # the lane is closed all the same
+            return
+        log.warning("limit_learned", learned=learned, documented=limit.per_window)
 
     async def give_back(self, *, answered: int = 0, unused: int = 0) -> None:
         """Calls were answered, or will not be made. What cannot be said comes free by itself."""

@@ -12,7 +12,7 @@ from endpoints.emulator.bodies import BadRequest, parse_object
 from endpoints.emulator.calls import Handler, error_response, json_response
 from endpoints.emulator.faults import FaultError
 from endpoints.emulator.jobs import State
-from endpoints.emulator.limits import Gate
+from endpoints.emulator.limits import OPERATIONS, Gate
 from endpoints.emulator.line import LINE
 from endpoints.emulator.upstream import UPSTREAM, Upstream
 
@@ -30,6 +30,7 @@ def add_admin_routes(app: web.Application) -> None:
     app.router.add_delete("/admin/faults", _control(clear_faults))
     app.router.add_delete("/admin/faults/{id}", _control(disarm_fault))
     app.router.add_post("/admin/custom", _control(add_custom))
+    app.router.add_post("/admin/limits", _control(change_limit))
     app.router.add_post("/admin/clock", _control(skip_time))
     app.router.add_post("/admin/network", _control(cut_network))
     app.router.add_post("/admin/reset", _control(reset))
@@ -128,6 +129,22 @@ async def add_custom(upstream: Upstream, request: web.Request) -> object:
             upstream.add_custom(name, execution_seconds=seconds, workers=workers)
             return {"endpoint": name}
     raise BadRequest(f"wanted {{endpoint, {'?, '.join(PACE)}?}}, {body} came")
+
+
+async def change_limit(upstream: Upstream, request: web.Request) -> object:
+    """Have another limit from now on: {operation, per_window, concurrent}; null lifts one."""
+    match parse_object(await request.read()):
+        case {
+            "operation": str(operation),
+            "per_window": int() | None as per_window,
+            "concurrent": int() | None as concurrent,
+        } if operation in OPERATIONS:
+            upstream.set_limit(operation, per_window, concurrent)
+            return {"operation": operation, "per_window": per_window, "concurrent": concurrent}
+    raise BadRequest(
+        "wanted {operation, per_window, concurrent}: one of "
+        f"{', '.join(sorted(OPERATIONS))}, and whole numbers or null"
+    )
 
 
 async def skip_time(upstream: Upstream, request: web.Request) -> object:

@@ -61,6 +61,7 @@ class Upstream:
         self.ledger = Ledger()
         self.stats = Stats()
         self.gates: dict[tuple[str, str, str], Gate] = {}
+        self.limits = dict(self.config.limits)
         self.store = Store(overrun_state=self.config.overrun_state, on_end=self._settle)
         self.served: dict[str, Served] = {}
         for endpoint in self.catalogue:
@@ -131,9 +132,16 @@ class Upstream:
             found = self.gates[key, served.name, operation] = Gate(*self._limit(served, operation))
         return found
 
+    def set_limit(self, operation: str, per_window: int | None, concurrent: int | None) -> None:
+        """Change the limit of an operation, of every endpoint and key; None: there is none."""
+        self.limits[operation] = (per_window, concurrent)
+        for (_, _, name), gate in self.gates.items():
+            if name == operation:
+                gate.per_window, gate.concurrent = per_window, concurrent
+
     def _limit(self, served: Served, operation: str) -> tuple[int | None, int | None]:
-        if operation in self.config.limits:
-            return self.config.limits[operation]
+        if operation in self.limits:
+            return self.limits[operation]
         if operation not in LIMITED:
             return None, None
         limit = self.catalogue.limit(served.name, Operation(operation))

@@ -282,9 +282,10 @@ class EstimateForm(BaseModel):
 
 
 class QuotaForm(LimitForm):
-    """`used_...` are null while Redis does not answer."""
+    """`used_...` and what was learned are null while Redis does not answer."""
 
     operation: str
+    learned_per_window: int | None  # if refusals showed it to be less than documented
     used_in_window: int | None
     used_at_once: int | None
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from redis.exceptions import RedisError
 
 from endpoints.catalogue import Operation
 from gateway.api.answers import BODY_ERRORS, ERRORS, LaneForm, Lanes
@@ -14,33 +13,11 @@ from gateway.api.forms import LaneRequest
 from gateway.callers import Operating, Reading
 from gateway.errors import ApiError, read_refusal
 from gateway.json_response import JsonResponse
+from gateway.lane_facts import OPERATIONS, describe_lane
 from gateway.state import get_state
-from models.lane import (
-    COUNTED_MOST,
-    LaneState,
-    StageName,
-    list_lane_states,
-    reopen_lane,
-    set_paused,
-)
+from models.lane import LaneState, StageName, list_lane_states, reopen_lane, set_paused
 from tasks.intake import InvalidRequest, find_endpoint
-from workers.operator_settings import (
-    DELIVER,
-    DOWNLOAD,
-    WEBHOOK,
-    LimitOverride,
-    override_limit,
-)
-from workers.runtime import Runtime
-
-OPERATIONS: dict[StageName, str] = {
-    StageName.SUBMIT: Operation.RUN,
-    StageName.POLL: Operation.STATUS,
-    StageName.CANCEL: Operation.CANCEL,
-    StageName.ARCHIVE: DOWNLOAD,
-    StageName.NOTIFY: DELIVER,
-    StageName.WEBHOOK: WEBHOOK,
-}
+from workers.operator_settings import LimitOverride, override_limit
 
 routes = APIRouter(prefix="/lanes", tags=["lanes"], responses=ERRORS)
 
@@ -54,7 +31,7 @@ async def list_(request: Request, _caller: Reading) -> Response:
     runtime = get_state(request).runtime
     async with runtime.database.begin() as session:
         states = await list_lane_states(session)
-    lanes = [await _describe(runtime, state) for state in states]
+    lanes = [await describe_lane(runtime, state) for state in states]
     return JsonResponse({"lanes": lanes}, headers=request.state.limits)
 
 
@@ -123,54 +100,4 @@ async def _read(request: Request, stage: StageName, endpoint: str) -> dict[str, 
         closed_reason=None,
         closures=0,
     )
-    return await _describe(runtime, states[0] if states else empty)
-
-
-async def _describe(runtime: Runtime, lane: LaneState) -> dict[str, Any]:
-    operation = OPERATIONS[lane.stage]
-    limit = await runtime.limit(lane.endpoint, operation)
-    try:
-        usage = await runtime.quota.usage(operation, lane.endpoint)
-    except RedisError:
-        usage = None
-    quota = {
-        "operation": operation,
-        "per_window": limit.per_window,
-        "window_seconds": limit.window_seconds,
-        "concurrent": limit.concurrent,
-        "used_in_window": usage.in_window if usage else None,
-        "used_at_once": usage.at_once if usage else None,
-    }
-    return {
-        "stage": lane.stage,
-        "endpoint": lane.endpoint,
-        "state": "paused" if lane.paused else "closed" if lane.closed_seconds else "open",
-        "waiting": lane.waiting,
-        "waiting_is_more": lane.waiting >= COUNTED_MOST,
-        "due_seconds": lane.due_seconds,
-        "closed_seconds": lane.closed_seconds,
-        "closed_reason": lane.closed_reason,
-        "closures": lane.closures,
-        "quota": quota,
-        "why": _explain(lane, quota),
-    }
-
-
-def _explain(lane: LaneState, quota: dict[str, Any]) -> str:
-    """Why what waits in it waits, in a sentence."""
-    if lane.paused:
-        return "it is paused"
-    if lane.closed_seconds:
-        return f"it is closed for {lane.closed_seconds:.0f} s more: {lane.closed_reason}"
-    if not lane.waiting or lane.due_seconds is None:
-        return "nothing waits"
-    if lane.due_seconds > 0:
-        return f"the next is due in {lane.due_seconds:.1f} s"
-    used, most = quota["used_in_window"], quota["per_window"]
-    at_once, most_at_once = quota["used_at_once"], quota["concurrent"]
-    words = "it is being worked on"
-    if used is not None and used >= most:
-        words = f"the limit of {most:,} in {quota['window_seconds']:g} s is used up"
-    elif at_once is not None and most_at_once and at_once >= most_at_once:
-        words = f"the limit of {most_at_once:,} at once is used up"
-    return words
+    return await describe_lane(runtime, states[0] if states else empty)

@@ -1,12 +1,14 @@
-"""`pressroom lanes`: what is held up, and pausing."""
+"""`pressroom lanes`: what waits in each and why, and pausing."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from gateway.cli.console import make_table, note_unlisted, notes, out, print_json, run
-from models.lane import StageName, find_lanes, set_paused
+from gateway.lane_facts import describe_lane
+from models.lane import StageName, list_lane_states, set_paused
+from workers.operator_settings import UNLIMITED
 from workers.runtime import Runtime
 
 lanes_app = typer.Typer(help="List, pause and resume lanes.", no_args_is_help=True)
@@ -14,7 +16,7 @@ lanes_app = typer.Typer(help="List, pause and resume lanes.", no_args_is_help=Tr
 
 @lanes_app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the lanes that have due work or are held up.
+    """List the lanes in which something waits, or that something holds up.
 
     Example:
 
@@ -23,32 +25,33 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fa
 
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
-            lanes = await find_lanes(session)
+            states = await list_lane_states(session)
+        lanes = [await describe_lane(runtime, state) for state in states]
         if as_json:
-            print_json(
-                [
-                    {
-                        "stage": lane.stage,
-                        "endpoint": lane.endpoint,
-                        "due": lane.due,
-                        "paused": lane.paused,
-                        "closed_seconds": lane.closed_seconds,
-                        "closed_reason": lane.closed_reason,
-                    }
-                    for lane in lanes
-                ]
-            )
+            print_json(lanes)
         elif not lanes:
-            notes.print("no lane has due work, and none is held up")
+            notes.print("nothing waits in a lane, and none is held up")
         else:
-            table = make_table("stage", "endpoint", "work", "held up by")
+            table = make_table("stage", "endpoint", "waiting", "of its limit", "why")
             for lane in lanes:
-                closed = f"closed for {lane.closed_seconds or 0:.0f} s: {lane.closed_reason}"
-                held = "paused" if lane.paused else closed if lane.closed_seconds else ""
-                table.add_row(lane.stage, lane.endpoint, "due" if lane.due else "", escape(held))
+                more = "+" if lane["waiting_is_more"] else ""
+                table.add_row(
+                    lane["stage"],
+                    lane["endpoint"],
+                    f"{lane['waiting']:,}{more}",
+                    _say_used(lane["quota"]),
+                    escape(lane["why"]),
+                )
             out.print(table, highlight=False)
 
     run(body)
+
+
+def _say_used(quota: dict[str, Any]) -> str:
+    most = quota["learned_per_window"] or quota["per_window"]
+    if quota["used_in_window"] is None or most >= UNLIMITED:
+        return ""
+    return f"{quota['used_in_window']:,} of {most:,}"
 
 
 @lanes_app.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scripts.benches import gateway
+from scripts.benches import fairness, gateway, latency, quota
 from scripts.benches.plot import draw
 from scripts.benches.report import Report
 from workers.stack.supervisor import StackError
@@ -16,7 +16,12 @@ MISSED = 1
 USAGE = 2
 
 # Each takes whether small numbers will do.
-BENCHES: dict[str, Callable[[bool], Report]] = {"gateway": gateway.measure}
+BENCHES: dict[str, Callable[[bool], Report]] = {
+    "fairness": fairness.measure,
+    "gateway": gateway.measure,
+    "latency": latency.measure,
+    "quota": quota.measure,
+}
 
 
 def main() -> int:

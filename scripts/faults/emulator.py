@@ -43,6 +43,18 @@ class Emulator:
     async def cut_network(self, seconds: float) -> None:
         await self._send("POST", "/network", {"cut_seconds": seconds})
 
+    async def limit(
+        self, operation: str, *, per_window: int | None, concurrent: int | None
+    ) -> None:
+        """Have this limit from now on; None lifts one."""
+        limit = {"operation": operation, "per_window": per_window, "concurrent": concurrent}
+        await self._send("POST", "/limits", limit)
+
+    async def read_stats(self) -> dict[str, Any]:
+        """What was asked of it, and how it answered."""
+        stats: dict[str, Any] = await self._send("GET", "/stats")
+        return stats
+
     async def count(self, name: str) -> int:
         """One of its figures of jobs."""
         return int((await self._send("GET", "/stats"))["jobs"][name])

@@ -221,8 +221,8 @@ def test_a_paused_lane_holds_a_job_which_says_so_and_can_be_cancelled(pressroom,
 
     assert (held["state"], held["attempts"]) == ("queued", [])
     assert held["why"] == f"the submit lane of {held_lane} is paused"
-    assert ("submit", held_lane, True) in [
-        (lane["stage"], lane["endpoint"], lane["paused"]) for lane in lanes
+    assert ("submit", held_lane, "paused") in [
+        (lane["stage"], lane["endpoint"], lane["state"]) for lane in lanes
     ]
     assert cancelled == {sent["id"]: "cancelled"}
     assert again.returncode == 1

@@ -138,3 +138,39 @@ async def test_the_catalogues_limits_hold_where_nothing_else_is_said():
 def test_a_limit_of_an_unknown_operation_is_refused():
     with pytest.raises(ValueError, match="'runs' is not one of"):
         EmulatorConfig(limits={"runs": (1, 1)})
+
+
+async def change_limit(client, **limit):
+    async with client.post("/admin/limits", json=limit) as answer:
+        return answer.status
+
+
+async def test_a_limit_can_be_changed_while_it_is_kept(client):
+    first = [await submit(client) for _ in range(4)]
+
+    assert await change_limit(client, operation="run", per_window=5, concurrent=None) == 200
+
+    assert first == [200, 200, 200, 429]
+    assert [await submit(client) for _ in range(3)] == [200, 200, 429]
+
+
+async def test_a_changed_limit_holds_for_whoever_comes_later_and_is_lifted_by_null(client):
+    await change_limit(client, operation="run", per_window=1, concurrent=None)
+    other = [await submit(client, headers=headers(KEYS[1])) for _ in range(2)]
+
+    await change_limit(client, operation="run", per_window=None, concurrent=None)
+
+    assert other == [200, 429]
+    assert [await submit(client) for _ in range(9)] == [200] * 9
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"operation": "run"},
+        {"operation": "walk", "per_window": 1, "concurrent": None},
+        {"operation": "run", "per_window": "1", "concurrent": None},
+    ],
+)
+async def test_what_is_no_limit_is_refused(client, limit):
+    assert await change_limit(client, **limit) == 400

@@ -9,7 +9,7 @@ import pytest
 import redis.asyncio
 
 from endpoints.catalogue.limits import Limit
-from endpoints.quota import RECHECK_SECONDS, Quota, Usage
+from endpoints.quota import AHEAD_SECONDS, HOLD_SECONDS, RECHECK_SECONDS, SHARE, Quota, Usage
 from models.base import new_id
 
 RUN, ENDPOINT = "run", "flux"
@@ -280,7 +280,7 @@ async def test_a_quota_that_nobody_uses_is_forgotten_in_the_end(quota, connectio
 
     keys = [key for key in await connection.keys("test:quota:*") if not key.endswith(b":since")]
 
-    assert len(keys) == 4
+    assert len(keys) == 5
     assert all([await connection.ttl(key) > 0 for key in keys])
 
 
@@ -367,3 +367,175 @@ async def test_permits_whose_lease_ran_out_are_held_again_by_whoever_lives(quota
     await extend(quota, lease, held=4)
 
     assert (await quota.usage(RUN, ENDPOINT)).at_once == 5
+
+
+SPREAD = Limit(per_window=1000, window_seconds=10.0)
+
+
+async def test_after_a_pause_a_whole_window_may_go_at_once(quota):
+    permits = await take(quota, want=1000, limit=SPREAD)
+
+    assert permits.count == 1000
+    assert permits.wait(900) == 0.0
+
+
+async def drain(quota, limit=SPREAD):
+    """Take all of a window, and find that nothing is left."""
+    lease = new_id()
+    await take(quota, want=limit.per_window, limit=limit, lease=lease)
+    assert (await take(quota, want=1, limit=limit)).count == 0
+    return lease
+
+
+async def forget_calls(connection):
+    """As if the window had passed, and nothing else."""
+    for part in ("window", "flight", "counts"):
+        await connection.delete(f"test:quota:{RUN}:{{{ENDPOINT}}}:{part}")
+
+
+async def test_once_the_window_was_full_calls_go_evenly_apart(quota, connection):
+    await drain(quota)
+    await forget_calls(connection)
+
+    permits = await take(quota, want=1000, limit=SPREAD)
+
+    assert 10 <= permits.count <= AHEAD_SECONDS * 100
+    assert permits.gap == pytest.approx(0.01 / SHARE, rel=0.01)
+    waits = [permits.wait(place) for place in range(permits.count)]
+    assert waits == sorted(waits)
+    assert waits[-1] <= AHEAD_SECONDS
+
+
+async def test_whoever_comes_meanwhile_waits_for_some_turns_to_come_together(quota, connection):
+    slow = Limit(per_window=10, window_seconds=10.0)
+    await drain(quota, slow)
+    await forget_calls(connection)
+    await take(quota, want=10, limit=slow)
+
+    more = await take(quota, want=10, limit=slow)
+
+    assert (more.count, more.retry_in) == (0, pytest.approx(1.0, abs=0.3))
+
+
+async def test_a_turn_that_was_not_used_is_not_lost(quota, connection):
+    await drain(quota)
+    await forget_calls(connection)
+    lease = new_id()
+    permits = await take(quota, want=1000, limit=SPREAD, lease=lease)
+
+    await give_back(quota, lease, limit=SPREAD, unused=permits.count)
+
+    again = await take(quota, want=1000, limit=SPREAD)
+    assert again.count == pytest.approx(permits.count, abs=1)
+
+
+async def refuse(quota, limit=SPREAD):
+    return await quota.refused(RUN, ENDPOINT, limit=limit)
+
+
+async def look(quota):
+    return (await quota.usage(RUN, ENDPOINT)).learned
+
+
+async def shift(connection, *, seconds):
+    """Let so many seconds pass for what was learned."""
+    key = f"test:quota:{RUN}:{{{ENDPOINT}}}:pace"
+    for name in ("changed", "hold", "next"):
+        if await connection.hexists(key, name):
+            await connection.hincrbyfloat(key, name, -seconds * 1000)
+
+
+async def use_in_full(quota, connection, limit=SPREAD):
+    """Calls as many as may be in a window, answered just now."""
+    await forget_calls(connection)
+    most = await look(quota) or limit.per_window
+    key = f"test:quota:{RUN}:{{{ENDPOINT}}}:window"
+    now, _ = await connection.time()
+    await connection.zadd(key, {f"x:{most}": (now + 9) * 1000})
+
+
+async def test_a_refusal_halves_the_limit_for_everybody_and_holds_what_has_not_gone(quota):
+    await take(quota, want=900, limit=SPREAD)
+
+    learned = await refuse(quota)
+
+    held = await take(quota, want=10, limit=SPREAD)
+    assert learned == 450
+    assert await look(quota) == 450
+    assert (held.count, held.retry_in) == (0, pytest.approx(HOLD_SECONDS, abs=0.1))
+
+
+async def test_refusals_of_calls_that_were_under_way_together_count_once(quota):
+    await take(quota, want=900, limit=SPREAD)
+
+    assert [await refuse(quota) for _ in range(5)] == [450, None, None, None, None]
+
+
+async def test_a_refusal_while_little_of_the_limit_was_used_teaches_nothing(quota):
+    await take(quota, want=400, limit=SPREAD)
+
+    assert await refuse(quota) is None
+    assert await look(quota) is None
+    assert (await take(quota, want=10, limit=SPREAD)).count == 0  # but it is heeded
+
+
+async def test_until_it_is_used_in_full_for_some_windows_it_does_not_rise(quota, connection):
+    await use_in_full(quota, connection)
+    await refuse(quota)
+
+    await use_in_full(quota, connection)
+    await shift(connection, seconds=29)
+    await take(quota, want=1, limit=SPREAD)
+    early = await look(quota)
+    await forget_calls(connection)
+    await shift(connection, seconds=10)
+    await take(quota, want=1, limit=SPREAD)
+
+    assert (early, await look(quota)) == (500, 500)
+
+
+async def test_it_rises_in_steps_that_double_until_it_is_what_is_documented(quota, connection):
+    await use_in_full(quota, connection)
+    await refuse(quota)
+    seen = [await look(quota)]
+    await shift(connection, seconds=20)
+
+    while seen[-1] is not None:
+        await use_in_full(quota, connection)
+        await shift(connection, seconds=10.001)
+        await take(quota, want=1, limit=SPREAD)
+        seen.append(await look(quota))
+
+    assert seen == [500, 550, 650, 850, None]
+
+
+async def test_a_step_too_far_goes_back_to_what_was_good_and_the_next_takes_twice_as_long(
+    quota, connection
+):
+    await use_in_full(quota, connection)
+    await refuse(quota)
+    await use_in_full(quota, connection)
+    await shift(connection, seconds=30.001)
+    await take(quota, want=1, limit=SPREAD)
+    risen = await look(quota)
+    await use_in_full(quota, connection)
+    await shift(connection, seconds=3)
+
+    learned = await refuse(quota)
+
+    await use_in_full(quota, connection)
+    await shift(connection, seconds=59)
+    await take(quota, want=1, limit=SPREAD)
+    waits = await look(quota)
+    await shift(connection, seconds=2)
+    await take(quota, want=1, limit=SPREAD)
+    assert (risen, learned, waits, await look(quota)) == (550, 500, 500, 550)
+
+
+async def test_what_was_learned_survives_a_loss_of_memory_if_somebody_remembers(quota, connection):
+    await connection.flushall()
+
+    await quota.restore(RUN, ENDPOINT, limit=SPREAD, answered_seconds_ago=[], learned=300)
+
+    assert (await take(quota, want=1000, limit=SPREAD)).count == 300
+    assert await look(quota) == 300

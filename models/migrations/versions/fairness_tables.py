@@ -1,4 +1,4 @@
-"""Priorities, weights, places in line: `models/fairness.py`"""
+"""Priorities, weights, places in line; limits that were learned"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,6 +27,8 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'queued' AND virtual_start IS NULL"),
     )
     op.add_column("api_keys", sa.Column("weight", sa.Float(), server_default="1", nullable=False))
+    op.add_column("lanes", sa.Column("learned", sa.Integer(), nullable=True))
+    op.add_column("lanes", sa.Column("learned_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "flows",
         sa.Column("endpoint", sa.Text(), nullable=False),
@@ -40,6 +42,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("flows")
+    op.drop_column("lanes", "learned_at")
+    op.drop_column("lanes", "learned")
     op.drop_column("api_keys", "weight")
     op.drop_index("jobs_to_join", "jobs")
     op.drop_index("jobs_in_line", "jobs")
