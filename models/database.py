@@ -88,6 +88,7 @@ async def empty_tables(session: AsyncSession) -> None:
     await session.execute(
         text(
             "TRUNCATE attempts, artifacts, deliveries, jobs, campaigns, lanes, settings, "
-            "endpoint_stats, handles, events, api_keys, batches, batch_requests, pulses, flows"
+            "endpoint_stats, handles, events, api_keys, batches, batch_requests, pulses, flows, "
+            "charges"
         )
     )

@@ -17,7 +17,7 @@ attempt joins at the line's time: its producer has been charged for it.
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -40,10 +40,31 @@ class Flow(Base):
     finish: Mapped[float]  # of its last, in virtual time
 
 
+class Charge(Base):
+    """What is to be added to a flow that was in another transaction's hands."""
+
+    __tablename__ = "charges"
+    __table_args__ = (Index("charges_of_flow", "endpoint", "priority", "producer"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    endpoint: Mapped[str]
+    priority: Mapped[int]
+    producer: Mapped[UUID]
+    cost: Mapped[float]
+
+
 # `WITH` items that give rows of `joining` their places: the last is `placed (id, virtual_start)`.
 # `joining` has id, endpoint, priority, key_id, campaign_id, and `again`: it had a place before.
+#
+# Nobody waits for anybody: a transaction that is held up must not hold up all of its producer's.
+# Who finds the flow in another's hands leaves a charge, for the next one that has it to add.
 PLACES: Final = """
-    line AS (
+    cost AS (
+        SELECT joining.id, endpoint, priority, again,
+            coalesce(key_id, campaign_id, '00000000-0000-0000-0000-000000000000') AS producer,
+            1 / coalesce(api_keys.weight, 1) AS cost
+        FROM joining LEFT JOIN api_keys ON api_keys.id = joining.key_id
+    ), line AS (
         SELECT endpoint, priority, coalesce(
             (SELECT virtual_start FROM jobs WHERE state = 'queued' AND virtual_start IS NOT NULL
                 AND jobs.endpoint = asked.endpoint AND jobs.priority = asked.priority
@@ -53,29 +74,46 @@ PLACES: Final = """
              WHERE flows.endpoint = asked.endpoint AND flows.priority = asked.priority),
             0) AS now
         FROM (SELECT DISTINCT endpoint, priority FROM joining) AS asked
-    ), cost AS (
-        SELECT joining.id, endpoint, priority, again,
-            coalesce(key_id, campaign_id, '00000000-0000-0000-0000-000000000000') AS producer,
-            1 / coalesce(api_keys.weight, 1) AS cost
-        FROM joining LEFT JOIN api_keys ON api_keys.id = joining.key_id
-    ), charged AS (
-        INSERT INTO flows (endpoint, priority, producer, finish)
-        SELECT endpoint, priority, producer, line.now + sum(cost)
+    ), bill AS MATERIALIZED (
+        SELECT endpoint, priority, producer, line.now, sum(cost) AS cost,
+            coalesce((SELECT finish FROM flows WHERE flows.endpoint = cost.endpoint
+                AND flows.priority = cost.priority AND flows.producer = cost.producer), 0)
+            + coalesce((SELECT sum(charges.cost) FROM charges
+                WHERE charges.endpoint = cost.endpoint AND charges.priority = cost.priority
+                AND charges.producer = cost.producer), 0) AS finish,
+            pg_try_advisory_xact_lock(hashtextextended(
+                concat_ws(' ', 'flow', endpoint, priority, producer), 0)) AS mine
         FROM cost JOIN line USING (endpoint, priority)
         WHERE NOT again
         GROUP BY endpoint, priority, producer, line.now
-        ORDER BY 1, 2, 3  -- so that two that write several at once cannot deadlock
+    ), paid AS (
+        DELETE FROM charges USING bill
+        WHERE mine AND charges.endpoint = bill.endpoint AND charges.priority = bill.priority
+            AND charges.producer = bill.producer
+        RETURNING charges.endpoint, charges.priority, charges.producer, charges.cost
+    ), charged AS (
+        INSERT INTO flows AS flow (endpoint, priority, producer, finish)
+        SELECT endpoint, priority, producer, now + cost FROM bill WHERE mine
         ON CONFLICT (endpoint, priority, producer) DO UPDATE SET finish = excluded.finish
             -- What it has in line already.
-            + greatest(0, flows.finish - (SELECT now FROM line
-                WHERE line.endpoint = excluded.endpoint AND line.priority = excluded.priority))
+            + greatest(0, flow.finish
+                + coalesce((SELECT sum(paid.cost) FROM paid
+                    WHERE paid.endpoint = flow.endpoint AND paid.priority = flow.priority
+                        AND paid.producer = flow.producer), 0)
+                - (SELECT now FROM line
+                    WHERE line.endpoint = flow.endpoint AND line.priority = flow.priority))
         RETURNING endpoint, priority, producer, finish
+    ), owed AS (
+        INSERT INTO charges (endpoint, priority, producer, cost)
+        SELECT endpoint, priority, producer, cost FROM bill WHERE NOT mine
     ), placed AS (
         SELECT cost.id, CASE WHEN again THEN line.now
-            ELSE charged.finish - sum(cost) FILTER (WHERE NOT again) OVER (
-                PARTITION BY cost.endpoint, cost.priority, cost.producer ORDER BY cost.id DESC)
+            ELSE coalesce(charged.finish, greatest(bill.finish, bill.now) + bill.cost)
+                - sum(cost.cost) FILTER (WHERE NOT again) OVER (
+                    PARTITION BY endpoint, priority, producer ORDER BY cost.id DESC)
             END AS virtual_start
         FROM cost JOIN line USING (endpoint, priority)
+            LEFT JOIN bill USING (endpoint, priority, producer)
             LEFT JOIN charged USING (endpoint, priority, producer)
     )
 """

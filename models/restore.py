@@ -29,6 +29,7 @@ from models.campaign import Campaign
 from models.delivery import Delivery
 from models.endpoint_stats import EndpointStats
 from models.event import Event
+from models.fairness import Charge, Flow
 from models.handle import Handle
 from models.job import Job
 from models.key import ApiKey
@@ -43,7 +44,7 @@ LOCK_WAIT = "10s"
 VERSIONS_TABLE = "alembic_version"
 
 # Of what the present database knows nothing is taken over here: the backup's rows stand.
-AS_IN_THE_BACKUP = (Setting, Pulse)
+AS_IN_THE_BACKUP = (Charge, Flow, Pulse, Setting)
 # All the others are looked at in `carry_over`.
 CARRIED = (
     ApiKey,

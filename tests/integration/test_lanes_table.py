@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from models.artifact import NewArtifact, add_artifacts
 from models.base import new_id
-from models.claims import claim_artifacts
+from models.claims import claim_artifacts, claim_polls
 from models.delivery import DeliveryKind, NewDelivery, add_deliveries, wake_deliveries
 from models.interventions import cancel_jobs
 from models.lane import (
@@ -389,8 +389,9 @@ async def test_a_claim_probes_its_own_lane_alone(database):
         assert list(probed) == [FLUX]
 
 
-async def test_what_has_been_due_for_longest_is_claimed_first(database):
+async def test_what_has_been_due_for_longest_is_asked_for_first(database, execute):
     job_ids = [await add_job(database) for _ in range(4)]
+    await execute("UPDATE jobs SET state = 'in_queue', upstream_id = 'u', submitted_at = now()")
     async with database.begin() as session:
         for age, job_id in enumerate(job_ids):
             await session.execute(
@@ -401,7 +402,7 @@ async def test_what_has_been_due_for_longest_is_claimed_first(database):
             )
 
     async with database.begin() as session:
-        rows = await claim_submissions(
+        rows = await claim_polls(
             session, endpoint=FLUX, limit=2, lease=new_id(), lease_seconds=15.0, proven=True
         )
 

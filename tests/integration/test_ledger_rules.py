@@ -90,10 +90,10 @@ def doubt(run, claim):
 
 
 async def test_that_one_attempt_is_gone_says_nothing_of_another(run, enqueue, doubt, take):
-    job_id = await enqueue()
-    await enqueue()
-    await doubt()
+    await enqueue(priority=8)
     await doubt()  # of the other job
+    job_id = await enqueue(priority=9)
+    await doubt()
     poll = await take("u")
 
     await run(move_jobs, [send_anew(poll.id, poll.lease, error="404", due_in=60)])

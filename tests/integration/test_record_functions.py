@@ -321,7 +321,7 @@ CHANGES = {
     "lose sight": {"jobs": "state lease next_at error"},
     "ask again": {"jobs": "lease next_at polls polled_at"},
     "send anew": {
-        "jobs": "state lease next_at error polls submitted_at upstream_id",
+        "jobs": "state lease next_at error polls submitted_at upstream_id virtual_start",
         "attempts": "fate risk_usd",
     },
     "end": {"jobs": "state lease next_at finished_at"},
@@ -335,7 +335,8 @@ CHANGES = {
     "cancel unknown": {"jobs": "cancel_requested_at"},
     "cancel claimed": {"jobs": "cancel_requested_at"},
     "retry": {
-        "jobs": "state attempts_before retries next_at finished_at upstream_id start_by",
+        "jobs": "state virtual_start attempts_before retries next_at finished_at upstream_id "
+        "start_by",
         "deliveries": "state tries lease",
     },
     "hasten a poll": {"jobs": "next_at"},

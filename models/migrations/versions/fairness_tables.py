@@ -38,9 +38,20 @@ def upgrade() -> None:
         sa.CheckConstraint("finish >= 0", name=op.f("flows_finish_counts_up")),
         sa.PrimaryKeyConstraint("endpoint", "priority", "producer", name=op.f("flows_pkey")),
     )
+    op.create_table(
+        "charges",
+        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("endpoint", sa.Text(), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("producer", sa.Uuid(), nullable=False),
+        sa.Column("cost", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("charges_pkey")),
+    )
+    op.create_index("charges_of_flow", "charges", ["endpoint", "priority", "producer"])
 
 
 def downgrade() -> None:
+    op.drop_table("charges")
     op.drop_table("flows")
     op.drop_column("lanes", "learned_at")
     op.drop_column("lanes", "learned")
