@@ -378,6 +378,8 @@ async def test_a_revoked_key_opens_nothing_within_a_second_or_so_and_stays_so(op
         {"name": "a", "requests_per_second": 0},
         {"name": "a", "result_cache": "yes"},
         {"name": "a", "key": "prk_mine"},
+        {"name": "a", "weight": 0},
+        {"name": "a", "weight": 101},
     ],
 )
 async def test_a_key_that_makes_no_sense_is_not_made(operator, body):
@@ -386,6 +388,26 @@ async def test_a_key_that_makes_no_sense_is_not_made(operator, body):
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
     assert len((await operator.get("/api/v1/keys")).json()["keys"]) == 1
+
+
+async def test_a_keys_weight_is_told_and_can_be_changed(operator):
+    made = (await operator.post("/api/v1/keys", json={"name": "shop", "weight": 3})).json()
+
+    changed = await operator.patch(f"/api/v1/keys/{made['id']}", json={"weight": 0.5})
+
+    assert made["weight"] == 3
+    assert changed.json()["weight"] == 0.5
+    assert (await operator.get(f"/api/v1/keys/{made['id']}")).json()["weight"] == 0.5
+
+
+@pytest.mark.parametrize("body", [{}, {"weight": 0}, {"weight": None}, {"name": "other"}])
+async def test_a_change_that_makes_no_sense_is_refused(operator, body):
+    made = (await operator.post("/api/v1/keys", json={"name": "shop"})).json()
+
+    response = await operator.patch(f"/api/v1/keys/{made['id']}", json=body)
+
+    assert response.status_code == 422
+    assert (await operator.get(f"/api/v1/keys/{made['id']}")).json()["weight"] == 1
 
 
 @pytest.mark.parametrize("body", [{"grace_seconds": -1}, {"grace_seconds": 10**9}, {"grace": 1}])

@@ -23,7 +23,9 @@ from models.transitions import (
     retry_submit,
     snooze_submit,
 )
-from tests.integration.conftest import FLUX
+from tasks.generate import take_in
+from tasks.intake import InvalidRequest, Request
+from tests.integration.conftest import FLUX, find_job
 
 
 @pytest.fixture
@@ -280,6 +282,48 @@ async def test_an_enqueue_that_is_held_up_holds_up_no_other_of_its_producer(
     # What the second could not charge, the third has: the producer gains nothing by it.
     assert sum(job in other for job in await serve(16)) == pytest.approx(8, abs=3)
     assert await _charged(database, key) == len(held) + len(meanwhile) + len(later)
+
+
+async def test_a_priority_comes_by_the_header_of_run(client, runtime):
+    response = await client.post(
+        f"/v2/{FLUX}/run", json={"input": {"prompt": "a fox"}}, headers={"Pressroom-Priority": "9"}
+    )
+
+    assert (await find_job(runtime, response.json()["id"])).priority == 9
+
+
+@pytest.mark.parametrize("value", ["10", "-1", "high", "1.5", "", "٣"])
+async def test_a_priority_that_is_none_is_refused(client, run, value):
+    response = await client.post(
+        f"/v2/{FLUX}/run",
+        json={"input": {"prompt": "a fox"}},
+        headers={"Pressroom-Priority": value.encode()},
+    )
+
+    assert response.status_code == 400
+    assert "Pressroom-Priority" in response.json()["error"]
+    assert await run(_read_flows) == []
+
+
+async def test_our_own_api_takes_and_shows_a_priority(client):
+    body = {"endpoint": FLUX, "input": {"prompt": "a fox"}}
+    usual = await client.post("/api/v1/jobs", json=body)
+    high = await client.post("/api/v1/jobs", json={**body, "priority": 9})
+    wrong = await client.post("/api/v1/jobs", json={**body, "priority": 10})
+
+    shown = [await client.get(f"/api/v1/jobs/{one.json()['id']}") for one in (usual, high)]
+    assert [one.json()["priority"] for one in shown] == [5, 9]
+    assert wrong.status_code == 422
+
+
+@pytest.mark.parametrize("priority", [-1, 10, "9", 4.5, [5]])
+async def test_a_celery_producers_priority_that_is_none_is_refused(runtime, run, priority):
+    request = Request(endpoint=FLUX, input={"prompt": "a fox"}, priority=priority)
+
+    with pytest.raises(InvalidRequest, match="priority: 0 to 9 was wanted"):
+        await take_in(runtime, request, {})
+
+    assert await run(_read_flows) == []
 
 
 async def _charged(database, key):

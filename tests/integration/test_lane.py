@@ -108,6 +108,67 @@ async def test_a_429_closes_the_lane_and_spends_no_attempt(runtime, emulator):
     assert await LaneRun(runtime, SUBMIT, FLUX).run() == 0  # closed: it claims nothing
 
 
+async def test_what_has_not_gone_when_a_call_is_told_to_wait_goes_back_unsent_to_its_place(
+    runtime, emulator
+):
+    """The turns of calls are apart once the limit is in use: here, a tenth of a second."""
+    await put_limit(runtime, {"per_10_seconds": 100})
+    await use_up(runtime, SUBMIT)
+    await take_at_most(emulator, 1)
+    job_ids = [await add_job(runtime, prompt=f"fox {number}") for number in range(6)]
+
+    claimed = await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    jobs = [await find_job(runtime, job_id) for job_id in job_ids]
+    attempts = [await find_attempts(runtime, job_id) for job_id in job_ids]
+    answers = [attempt.answer for of_job in attempts for attempt in of_job]
+    assert claimed == len(answers) == 3
+    assert answers == [Answer.ACCEPTED, Answer.BUSY, Answer.UNSENT]
+    assert [job.state for job in jobs] == [JobState.IN_QUEUE, *[JobState.QUEUED] * 5]
+    assert [job.attempt for job in jobs] == [1, 0, 0, 0, 0, 0]
+    assert [job.virtual_start for job in jobs] == sorted(job.virtual_start for job in jobs)
+
+
+async def test_a_refusal_teaches_a_limit_that_outlives_redis(runtime, emulator):
+    await put_limit(runtime, {"per_10_seconds": 20})
+    job_ids = [await add_job(runtime, prompt=f"fox {number}") for number in range(12)]
+    await take_at_most(emulator, 11)
+    assert await LaneRun(runtime, SUBMIT, FLUX).run() == len(job_ids)
+    learned = (await runtime.quota.usage("run", FLUX)).learned
+    await runtime.redis.flushall()
+
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    assert learned == 6
+    assert (await runtime.quota.usage("run", FLUX)).learned == learned
+
+
+async def take_at_most(emulator, count):
+    """Have the emulator take so many `/run` in ten seconds."""
+    limit = {"operation": "run", "per_window": count, "concurrent": None}
+    assert (await emulator.post("/admin/limits", json=limit)).is_success
+
+
+async def put_limit(runtime, limit):
+    async with runtime.database.begin() as session:
+        await put_setting(session, name="limits", value={FLUX: {"run": limit}})
+    await runtime.operator.get(fresh=True)
+
+
+async def use_up(runtime, stage):
+    """Find the window full once; then let it be empty again."""
+    limit = await runtime.limit(FLUX, stage.operation)
+    lease = new_id()
+    for _ in range(2):
+        await runtime.quota.take(
+            stage.operation, FLUX, lease=lease, want=1000, limit=limit, lease_seconds=5
+        )
+    for part in ("window", "flight", "counts"):
+        await runtime.redis.delete(
+            f"{runtime.settings.redis_prefix}quota:{stage.operation}:{{{FLUX}}}:{part}"
+        )
+
+
 async def test_a_refused_key_holds_the_lane_and_says_so(runtime, emulator):
     await fault(emulator, "error", status=401, count=1)
     job_id = await add_job(runtime)
