@@ -5,6 +5,7 @@ import hashlib
 
 import pytest
 
+from endpoints import quota
 from models.artifact import ArtifactState, list_artifacts
 from models.attempt import Answer, Fate
 from models.base import new_id
@@ -109,10 +110,11 @@ async def test_a_429_closes_the_lane_and_spends_no_attempt(runtime, emulator):
 
 
 async def test_what_has_not_gone_when_a_call_is_told_to_wait_goes_back_unsent_to_its_place(
-    runtime, emulator
+    runtime, emulator, monkeypatch
 ):
-    """The turns of calls are apart once the limit is in use: here, a tenth of a second."""
-    await put_limit(runtime, {"per_10_seconds": 100})
+    """The turns of calls are apart once the limit is in use: here, a second."""
+    monkeypatch.setattr(quota, "AHEAD_SECONDS", 3.0)
+    await put_limit(runtime, {"per_10_seconds": 10})
     await use_up(runtime, SUBMIT)
     await take_at_most(emulator, 1)
     job_ids = [await add_job(runtime, prompt=f"fox {number}") for number in range(6)]
@@ -122,8 +124,9 @@ async def test_what_has_not_gone_when_a_call_is_told_to_wait_goes_back_unsent_to
     jobs = [await find_job(runtime, job_id) for job_id in job_ids]
     attempts = [await find_attempts(runtime, job_id) for job_id in job_ids]
     answers = [attempt.answer for of_job in attempts for attempt in of_job]
-    assert claimed == len(answers) == 3
-    assert answers == [Answer.ACCEPTED, Answer.BUSY, Answer.UNSENT]
+    assert claimed == len(answers) >= 3
+    assert answers[:2] == [Answer.ACCEPTED, Answer.BUSY]
+    assert set(answers[2:]) == {Answer.UNSENT}
     assert [job.state for job in jobs] == [JobState.IN_QUEUE, *[JobState.QUEUED] * 5]
     assert [job.attempt for job in jobs] == [1, 0, 0, 0, 0, 0]
     assert [job.virtual_start for job in jobs] == sorted(job.virtual_start for job in jobs)
@@ -159,6 +162,7 @@ async def use_up(runtime, stage):
     """Find the window full once; then let it be empty again."""
     limit = await runtime.limit(FLUX, stage.operation)
     lease = new_id()
+    await runtime.quota.restore(stage.operation, FLUX, limit=limit, answered_seconds_ago=[])
     for _ in range(2):
         await runtime.quota.take(
             stage.operation, FLUX, lease=lease, want=1000, limit=limit, lease_seconds=5
