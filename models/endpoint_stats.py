@@ -6,13 +6,16 @@ One row for each endpoint ever used, so the table is also the list of endpoints 
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Float, func, select, text
+from sqlalchemy import ARRAY, Float, Row, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
+from models.pulse import GAP_SECONDS, LISTENING
 
 
 class EndpointStats(Base):
@@ -34,6 +37,46 @@ async def get_durations(session: AsyncSession, endpoint: str) -> Sequence[float]
         )
         or []
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What tells when an endpoint's jobs are to be asked for.
+
+    Attributes:
+        durations: its histogram; empty if nothing was learned yet.
+        hinted_seconds_ago: when the latest was sent of which a webhook came; None if none ever did,
+            or if the gateway does not listen.
+    """
+
+    durations: Sequence[float] = ()
+    hinted_seconds_ago: float | None = None
+
+
+_LEARNED = """
+    SELECT endpoint, durations,
+        CASE WHEN pulses.at > now() - make_interval(secs => :gap)
+            THEN extract(epoch FROM now() - hinted_at) END AS ago
+    FROM endpoint_stats LEFT JOIN pulses ON pulses.name = :listening
+"""
+_LEARNED_OF_ONE = text(f"{_LEARNED} WHERE endpoint = :endpoint")
+_LEARNED_OF_HINTED = text(f"{_LEARNED} WHERE hinted_at > now() - interval '1 day'")
+_LISTENS = {"gap": GAP_SECONDS, "listening": LISTENING}
+
+
+async def get_learned(session: AsyncSession, endpoint: str) -> Learned:
+    rows = await session.execute(_LEARNED_OF_ONE, {"endpoint": endpoint, **_LISTENS})
+    return next((_read_learned(row) for row in rows), Learned())
+
+
+async def list_hinted(session: AsyncSession) -> Mapping[str, Learned]:
+    """Every endpoint of whose jobs webhooks came within a day: no poll is put off for longer."""
+    rows = await session.execute(_LEARNED_OF_HINTED, _LISTENS)
+    return {str(row.endpoint): _read_learned(row) for row in rows}
+
+
+def _read_learned(row: Row[Any]) -> Learned:
+    return Learned(row.durations, None if row.ago is None else float(row.ago))
 
 
 async def add_durations(

@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.attempt import HEARD_OF
 from models.base import SUSPECT_DEATHS, SUSPECTED, count_rows
 from models.fairness import PLACES, USUAL, join_line
-from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason, Route
+from models.job import IN_FLIGHT, TERMINAL, TO_POLL, JobState, OnUnknown, Reason, Route
 from models.lane import IN_LINE, Claim, StageName, due_rows
 from models.pulse import GAP_SECONDS, LISTENING
 
@@ -446,6 +446,33 @@ async def follow_hints(
         },
     )
     return [(job_id, endpoint) for job_id, endpoint in followed]
+
+
+RECALLED_MOST = 10_000  # jobs that one sweep asks for earlier; the next takes more
+
+
+async def recall_polls(session: AsyncSession, *, endpoint: str, first_seconds: float) -> int:
+    """Webhooks are heard no longer: first polls that were put off for them are made as forecast.
+
+    That is `first_seconds` after they were taken. What is due by then anyway stays as it is, so
+    that the index finds nothing where nothing was put off.
+    """
+    result = await session.execute(
+        text(f"""
+            UPDATE jobs SET next_at = greatest(
+                now(), jobs.submitted_at + make_interval(secs => :first))
+            FROM (
+                SELECT id FROM jobs
+                WHERE {TO_POLL} AND endpoint = :endpoint
+                  AND next_at > now() + make_interval(secs => :first)
+                  AND polled_at IS NULL AND lease IS NULL
+                ORDER BY next_at LIMIT :most
+                FOR UPDATE SKIP LOCKED
+            ) AS waiting WHERE jobs.id = waiting.id
+        """),  # noqa: S608 -- a constant
+        {"endpoint": endpoint, "first": first_seconds, "most": RECALLED_MOST},
+    )
+    return count_rows(result)
 
 
 async def find_orphaned_endpoints(session: AsyncSession) -> Sequence[str]:

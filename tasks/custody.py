@@ -10,7 +10,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from models.custody import Custody, measure_custody
-from tasks.poll import RETENTION_SECONDS
+from tasks.first_poll import RETENTION_SECONDS
 from workers.runtime import Runtime
 from workers.settings import Settings
 

@@ -30,12 +30,12 @@ from models.lane import Claim, StageName
 from models.transitions import Move, ask_again, end, move_jobs, send_anew
 from tasks import retry_policy
 from tasks.breaker import note_answers
+from tasks.first_poll import RETENTION_SECONDS
 from workers.lane import Chain, Stage, work_lane
 from workers.runtime import Runtime
 
 # On the upstream's clock.
-RETENTION_SECONDS = 30 * 60.0  # a result, after it is done
-SYNC_RETENTION_SECONDS = 60.0  # the same, of one that was sent by /runsync
+SYNC_RETENTION_SECONDS = 60.0  # a result, after it is done, of what was sent by /runsync
 SYNC_AGAIN_SECONDS = 15.0  # so such a one is asked for at least so often
 TTL_SECONDS = 24 * 3600.0  # a job, after it was accepted
 URL_LIFE_SECONDS = 7 * 24 * 3600.0  # a file, after its job is done

@@ -2,7 +2,7 @@
 
 claim   queued jobs, as many as the quota gives; each `/run` is written down before it is sent
 act     POST /run
-record  accepted: in flight, to be asked for when it is likely to be done
+record  accepted: in flight, to be asked for when it is likely to be done, or its webhook overdue
         busy, out of reach, key refused: back in the queue, no attempt spent, the lane closed
         refused: failed for good       fault: another attempt, as tasks/retry_policy.py says
         no reply: unknown
@@ -24,7 +24,7 @@ from endpoints.client import SUBMIT_SECONDS
 from endpoints.outcomes import Accepted, Busy, Fault, Refused, SubmitOutcome
 from models.attempt import Answer, AttemptEnd, answer_attempts
 from models.delivery import wake_deliveries
-from models.endpoint_stats import get_durations
+from models.endpoint_stats import get_learned
 from models.interventions import has_cancel_requested
 from models.job import TERMINAL, JobState, Reason, Route
 from models.lane import Claim, StageName
@@ -43,6 +43,7 @@ from models.transitions import (
 )
 from tasks import retry_policy
 from tasks.breaker import note_answers
+from tasks.first_poll import plan_first_poll
 from workers.lane import Chain, Stage, work_lane
 from workers.runtime import Runtime
 from workers.secret import SealBroken
@@ -114,11 +115,9 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
     operator = await runtime.operator_settings()
     chain: dict[StageName, float] = {}
     async with runtime.database.begin() as session:
-        durations = await get_durations(session, endpoint)
-        first_poll = forecast.seconds_to_next_poll(
-            durations, age_seconds=0, typical_seconds=runtime.typical_seconds(endpoint)
-        )
-        wait = longest_seconds(runtime, endpoint, durations) + HINT_SECONDS
+        learned = await get_learned(session, endpoint)
+        first_poll = plan_first_poll(runtime, endpoint, learned).seconds
+        wait = longest_seconds(runtime, endpoint, learned.durations) + HINT_SECONDS
         moves = [
             _move(
                 done,

@@ -2,16 +2,18 @@
 
 Level-triggered: it looks at what is, not at what happened, so missed, late and double sweeps do no
 harm; one at a time runs, under a lock. It frees what dead workers held, decides what is unknown,
-gives up what is past its deadline, forgets what is old, and rings every lane that has due work.
+asks earlier for what waits for webhooks that have ceased, gives up what is past its deadline,
+forgets what is old, and rings every lane that has due work.
 """
 
 from uuid import UUID
 
 import structlog
 from celery import shared_task
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.delivery import wake_deliveries
-from models.endpoint_stats import get_durations
+from models.endpoint_stats import get_durations, list_hinted
 from models.errors import DatabaseUnavailable
 from models.event import forget_events
 from models.handle import forget_handles
@@ -22,12 +24,14 @@ from models.transitions import (
     find_orphaned_endpoints,
     find_unresolved_endpoints,
     give_up_orphans,
+    recall_polls,
     resolve_unknown,
     set_aside_jobs,
 )
 from tasks import retry_policy
 from tasks.batch import finish_batches
 from tasks.custody import watch_custody
+from tasks.first_poll import plan_first_poll
 from tasks.submit import HINT_SECONDS, longest_seconds
 from workers.runtime import Runtime, get_process
 from workers.sweep_watch import note_sweep
@@ -59,6 +63,7 @@ async def sweep_lanes(runtime: Runtime) -> int:
                 max_sends=retry_policy.UNKNOWN.sends,
                 max_attempts=operator.max_attempts,
             )
+        await _recall_polls(runtime, session)
         ended += await expire_jobs(session)
         poisonous = await set_aside_jobs(session)
         ended += poisonous
@@ -80,6 +85,16 @@ async def sweep_lanes(runtime: Runtime) -> int:
     if set_aside:
         log.error("set_aside", rows=set_aside)
     return rung
+
+
+async def _recall_polls(runtime: Runtime, session: AsyncSession) -> None:
+    """Where webhooks are no longer heard, no first poll waits for one."""
+    for endpoint, learned in (await list_hinted(session)).items():
+        first = plan_first_poll(runtime, endpoint, learned)
+        if not first.hinted and (
+            jobs := await recall_polls(session, endpoint=endpoint, first_seconds=first.forecast)
+        ):
+            log.info("polls_recalled", endpoint=endpoint, jobs=jobs)
 
 
 @shared_task(name="pressroom.sweep", ignore_result=True)

@@ -17,7 +17,7 @@ from endpoints.emulator.line import LINE
 from endpoints.emulator.upstream import UPSTREAM, Upstream
 
 LONGEST_CUT_SECONDS: Final = 3600.0
-PACE: Final = dict.fromkeys(["execution_seconds", "workers"]).keys()
+PACE: Final = dict.fromkeys(["execution_seconds", "workers", "spread"]).keys()
 Control: TypeAlias = Callable[[Upstream, web.Request], Awaitable[object]]
 
 
@@ -37,7 +37,7 @@ def add_admin_routes(app: web.Application) -> None:
 
 
 async def show_ledger(upstream: Upstream, request: web.Request) -> object:
-    """What ran and was billed; with ?entries=1, bill by bill."""
+    """What ran and was billed; with ?entries=1, bill by bill, when by both clocks."""
     ledger = upstream.ledger
     shown: dict[str, object] = {
         "total_usd": f"{ledger.total_usd:f}",
@@ -51,6 +51,7 @@ async def show_ledger(upstream: Upstream, request: web.Request) -> object:
                 "endpoint": entry.endpoint,
                 "cost": None if entry.cost is None else f"{entry.cost:f}",
                 "at": entry.at,
+                "unix": upstream.clock.unix(entry.at),
                 "prompt": entry.prompt,
             }
             for entry in ledger
@@ -117,16 +118,20 @@ async def disarm_fault(upstream: Upstream, request: web.Request) -> object:
 
 
 async def add_custom(upstream: Upstream, request: web.Request) -> object:
-    """Serve an endpoint of somebody's own: {endpoint, execution_seconds?, workers?}."""
+    """Serve an endpoint of somebody's own: {endpoint, execution_seconds?, workers?, spread?}."""
     body = parse_object(await request.read())
     match body:
         case {"endpoint": str(name)} if name in upstream.served:
             raise BadRequest(f"endpoint: {name!r} is served already")
         case {"endpoint": str(name), **pace} if name and not pace.keys() - PACE:
-            seconds, workers = (pace.get(field) for field in PACE)
-            if not isinstance(seconds, int | float | None) or not isinstance(workers, int | None):
+            seconds, workers, spread = (pace.get(field) for field in PACE)
+            if (
+                not isinstance(seconds, int | float | None)
+                or not isinstance(workers, int | None)
+                or not isinstance(spread, int | float | None)
+            ):
                 raise BadRequest(f"wanted numbers, {pace} came")
-            upstream.add_custom(name, execution_seconds=seconds, workers=workers)
+            upstream.add_custom(name, execution_seconds=seconds, workers=workers, spread=spread)
             return {"endpoint": name}
     raise BadRequest(f"wanted {{endpoint, {'?, '.join(PACE)}?}}, {body} came")
 

@@ -32,6 +32,13 @@ class Clock:
             raise ValueError(f"skip: {seconds} is not a finite number of seconds, at least 0")
         self._skipped += seconds
 
+    def unix(self, emulated: float) -> float | None:
+        """Return when it was so late, in seconds since 1970; None if the clock is frozen.
+
+        Of a time before a jump ahead that is too early, by as much as was skipped.
+        """
+        return time.time() - (self.now() - emulated) / self.factor if self.factor else None
+
     def real_seconds(self, emulated: float) -> float:
         """Return how long `emulated` seconds take on the wall: for ever on a frozen clock."""
         return emulated / self.factor if self.factor else math.inf

@@ -93,6 +93,7 @@ class Upstream:
         execution_seconds: float | None = None,
         delay_seconds: float = CUSTOM_DELAY_SECONDS,
         workers: int | None = None,
+        spread: float | None = None,
     ) -> Served:
         """Serve an endpoint of somebody's own, which echoes its input and costs nothing."""
         usual = self.config.execution_seconds or CUSTOM_EXECUTION_SECONDS
@@ -102,6 +103,7 @@ class Upstream:
             execution_seconds=usual if execution_seconds is None else execution_seconds,
             delay_seconds=delay_seconds,
             workers=self.config.workers if workers is None else workers,
+            spread=spread,
         )
 
     def _serve(
@@ -112,13 +114,14 @@ class Upstream:
         execution_seconds: float,
         delay_seconds: float,
         workers: int | None,
+        spread: float | None = None,
     ) -> Served:
         durations = Durations(
             name,
             seed=self.config.seed,
             execution_seconds=execution_seconds,
             delay_seconds=delay_seconds,
-            spread=self.config.spread,
+            spread=self.config.spread if spread is None else spread,
         )
         pool = self.store.open_pool(name, workers=workers)
         served = Served(name=name, endpoint=endpoint, durations=durations, pool=pool)

@@ -21,9 +21,13 @@ class Emulator:
     async def reset(self) -> None:
         await self._send("POST", "/reset", {})
 
-    async def serve(self, endpoint: str, *, execution_seconds: float) -> None:
-        """Serve an endpoint of our own; its seconds are emulated ones."""
-        body = {"endpoint": endpoint, "execution_seconds": execution_seconds}
+    async def serve(self, endpoint: str, *, execution_seconds: float, spread: float = 1.0) -> None:
+        """Serve an endpoint of our own; its seconds are emulated ones.
+
+        Args:
+            spread: how far times stray from their median: 0 not at all.
+        """
+        body = {"endpoint": endpoint, "execution_seconds": execution_seconds, "spread": spread}
         await self._send("POST", "/custom", body)
 
     async def arm(self, kind: str, **settings: object) -> str:

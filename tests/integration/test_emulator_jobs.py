@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import time
 from decimal import Decimal
 
 import aiohttp
@@ -293,6 +294,52 @@ async def test_the_ledger_names_what_was_asked_for_and_what_has_no_price(client,
     bills = {entry["prompt"]: entry["cost"] for entry in ledger["entries"]}
     assert bills == {"A red fox in fresh snow": ledger["total_usd"], "a hare": None}
     assert ledger["jobs"] == 2
+
+
+async def test_the_ledger_tells_by_the_wall_s_clock_when_a_job_ended():
+    config = EmulatorConfig(port=0, spread=0, clock_factor=20)
+    async with listening(config) as url, aiohttp.ClientSession(url, headers=KEY) as client:
+        await ask(
+            client, "POST", "/admin/custom", json={"endpoint": "mine", "execution_seconds": 4}
+        )
+        sent_at = time.time()
+        await submit(client, "/v2/mine", {"input": {}})
+        async with asyncio.timeout(10):
+            while not (await ask(client, "GET", "/admin/ledger"))[1]["jobs"]:  # noqa: ASYNC110 -- HTTP
+                await asyncio.sleep(0.02)
+        _, ledger = await ask(client, "GET", "/admin/ledger?entries=1")
+
+    [entry] = ledger["entries"]
+    assert entry["unix"] == pytest.approx(sent_at + 4.02 / 20, abs=0.1)
+
+
+async def test_on_a_clock_that_stands_still_no_bill_has_a_time_of_the_wall_s(client, clock):
+    await submit(client)
+    clock.skip(FLUX_SECONDS)
+
+    _, ledger = await ask(client, "GET", "/admin/ledger?entries=1")
+
+    assert [entry["unix"] for entry in ledger["entries"]] == [None]
+
+
+@pytest.mark.parametrize("spread", [0, 0.1, 1])
+async def test_a_custom_endpoint_may_have_a_spread_of_its_own(client, clock, spread):
+    pace = {"endpoint": "mine", "execution_seconds": 10, "workers": 50, "spread": spread}
+    await ask(client, "POST", "/admin/custom", json=pace)
+    jobs = [await submit(client, "/v2/mine", {"input": {}}) for _ in range(20)]
+    clock.skip(100)
+
+    took = {(await show(client, job, "/v2/mine"))["executionTime"] for job in jobs}
+
+    assert (len(took) > 1) is (spread > 0)
+
+
+async def test_a_spread_that_is_no_number_is_refused(client):
+    pace = {"endpoint": "mine", "spread": "wide"}
+
+    code, _ = await ask(client, "POST", "/admin/custom", json=pace)
+
+    assert code == 400
 
 
 async def test_the_ledger_is_the_sum_of_the_printed_costs(client, clock):
