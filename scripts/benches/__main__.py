@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scripts.benches import fairness, gateway, latency, quota
+from scripts.benches import fairness, gateway, inflight, latency, polling, quota
 from scripts.benches.plot import draw
 from scripts.benches.report import Report
 from workers.stack.supervisor import StackError
@@ -19,7 +19,9 @@ USAGE = 2
 BENCHES: dict[str, Callable[[bool], Report]] = {
     "fairness": fairness.measure,
     "gateway": gateway.measure,
+    "inflight": inflight.measure,
     "latency": latency.measure,
+    "polling": polling.measure,
     "quota": quota.measure,
 }
 

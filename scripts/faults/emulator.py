@@ -63,6 +63,11 @@ class Emulator:
         """One of its figures of jobs."""
         return int((await self._send("GET", "/stats"))["jobs"][name])
 
+    async def count_requests(self, endpoint: str, operation: str) -> int:
+        """How often that was asked of it, whatever it answered."""
+        asked = (await self._send("GET", "/stats"))["endpoints"].get(endpoint, {})
+        return int(asked.get(operation, {}).get("requests", 0))
+
     async def read_bills(self) -> list[dict[str, Any]]:
         """Every generation that ran, with the prompt that it was asked for with."""
         bills: list[dict[str, Any]] = (await self._send("GET", "/ledger?entries=1"))["entries"]
