@@ -4,8 +4,9 @@ They are unsigned, undocumented and may come twice, early or never. Their URL is
 it names the attempt, and holds a token that nobody else can make. Of the body only the upstream's
 id is read, and only followed up: the next poll says what is true.
 
-They come in storms, so they are collected for a moment and written in one statement. What is not
-written yet is not thanked for: the upstream sends it again.
+They come in storms, so those that come while others are written, and for a moment after, are
+collected and written in one statement. What is not written yet is not thanked for: the upstream
+sends it again.
 """
 
 import asyncio
@@ -103,7 +104,6 @@ class HintCollector:
         """Follow hints until cancelled."""
         while True:
             await self._any.wait()
-            await asyncio.sleep(COLLECT_SECONDS)
             batch, written = sorted(self._waiting), self._written
             self._waiting, self._written = set(), asyncio.Event()
             self._any.clear()
@@ -114,6 +114,7 @@ class HintCollector:
             task = asyncio.create_task(ring)
             self._ringing.add(task)
             task.add_done_callback(self._ringing.discard)
+            await asyncio.sleep(COLLECT_SECONDS)
 
     async def _try_follow(self, hints: list[Hint]) -> set[str] | None:
         """The endpoints that now have something to be asked for; None while Postgres is away."""
