@@ -130,7 +130,7 @@ def measure(quick: bool) -> Report:  # noqa: FBT001 -- one shape for every bench
     """
     size = QUICK if quick else WHOLE
     report = Report("inflight", beside=f"at {size.levels[0]:,}")
-    with run_own_stack(PRESSROOM_EMULATOR_CLOCK="1") as settings:
+    with run_own_stack({"PRESSROOM_EMULATOR_CLOCK": "1"}) as settings:
         levels = asyncio.run(run_levels(settings, size))
     first = levels[size.levels[0]]
     for count, level in levels.items():

@@ -81,7 +81,7 @@ def measure(quick: bool) -> Report:  # noqa: FBT001 -- one shape for every bench
     say(f"{size.simulated} jobs simulated, each in some ways")
     chart = simulate(report, size.simulated)
     # Its seconds are real ones.
-    with run_own_stack(PRESSROOM_EMULATOR_CLOCK="1") as settings:
+    with run_own_stack({"PRESSROOM_EMULATOR_CLOCK": "1"}) as settings:
         lives = asyncio.run(run_live(settings, size))
     for endpoint, live in lives.items():
         add_live(report, endpoint, live, size)

@@ -28,6 +28,7 @@ from models.transitions import (
     claim_submissions,
     find_orphaned_endpoints,
     give_up_orphans,
+    recall_polls,
     resolve_unknown,
     set_aside_jobs,
 )
@@ -186,6 +187,15 @@ async def test_when_a_lane_is_next_due_is_one_probe_of_its_index(filled, index, 
     plan = await explain(filled, lambda session: seconds_until_due(session, stage, ENDPOINT))
 
     assert re.search(rf"Index (Only )?Scan using {index}", plan), plan
+
+
+async def test_recalling_polls_looks_only_at_what_is_due_later_than_that(filled):
+    plan = await explain(
+        filled, lambda session: recall_polls(session, endpoint=ENDPOINT, first_seconds=15.0)
+    )
+
+    assert re.search(r"Index Scan using jobs_to_poll.*\n +Index Cond: .*next_at > ", plan), plan
+    assert "Seq Scan on jobs" not in plan
 
 
 async def test_finding_the_lanes_with_work_scans_no_table_of_jobs(filled):
