@@ -1,7 +1,8 @@
 """In flight: what jobs that the upstream works on cost, however many they are.
 
     idle     jobs of some hours, handed in and sent as any others are; then their next polls are put
-             far ahead: the workers' memory, messages and keys in Redis, its memory, busy cores
+             far ahead: the workers' memory, messages and keys in Redis, its memory, and how busy
+             all processes are
     cycling  beside them, jobs of some seconds that come and go: how late their ends are seen, by
              polls alone
 
@@ -90,7 +91,7 @@ class Idle:
     Attributes:
         messages: in queues, and taken from them and not answered for.
         keys: of ours, of whatever kind.
-        cores: that each kind of process kept busy.
+        busy_percents: of a core, by each kind of process.
         sent_rate: jobs a second on the way to this level.
     """
 
@@ -98,7 +99,7 @@ class Idle:
     messages: float
     keys: float
     redis_mb: float
-    cores: Mapping[str, float]
+    busy_percents: Mapping[str, float]
     sent_rate: float
 
     @property
@@ -145,7 +146,7 @@ def measure(quick: bool) -> Report:  # noqa: FBT001 -- one shape for every bench
     unfinished = sum(level.live.unfinished for level in levels.values())
     report.hold("cycling jobs that did not complete", unfinished, at_most=0)
     idles = {count: level.idle for count, level in levels.items()}
-    report.charts += [chart_ratios(idles), chart_cores(idles)]
+    report.charts += [chart_ratios(idles), chart_busy(idles)]
     return report
 
 
@@ -158,7 +159,10 @@ def add_level(report: Report, count: int, level: Level, first: Level) -> None:
         ("keys in Redis", "", idle.keys, beside.keys),
         ("Redis's memory", "MB", idle.redis_mb, beside.redis_mb),
         ("sent on the way here", "a second", idle.sent_rate, beside.sent_rate),
-        *((f"{kind} busy", "cores", busy, beside.cores[kind]) for kind, busy in idle.cores.items()),
+        *(
+            (f"{kind} busy", "% of a core", percent, beside.busy_percents[kind])
+            for kind, percent in idle.busy_percents.items()
+        ),
     ):
         report.add(part, what, value, unit, at_first)
     part = f"cycling beside {part}"
@@ -188,13 +192,13 @@ def chart_ratios(idles: Mapping[int, Idle]) -> Chart:
     )
 
 
-def chart_cores(idles: Mapping[int, Idle]) -> Chart:
-    kinds = next(iter(idles.values())).cores
+def chart_busy(idles: Mapping[int, Idle]) -> Chart:
+    kinds = next(iter(idles.values())).busy_percents
     return Chart(
         title="Busy while nothing is to be done",
         x="jobs in flight",
-        y="cores",
-        lines={kind: [(n, one.cores[kind]) for n, one in idles.items()] for kind in kinds},
+        y="% of a core",
+        lines={kind: [(n, one.busy_percents[kind]) for n, one in idles.items()] for kind in kinds},
         logarithmic="x",
     )
 
@@ -276,7 +280,9 @@ async def watch_idle(runtime: Runtime, size: Size, *, sent_rate: float) -> Idle:
         messages=statistics.fmean(samples.messages),
         keys=statistics.fmean(samples.keys),
         redis_mb=statistics.median(samples.redis_mb),
-        cores={kind: (used - before.get(kind, 0.0)) / seconds for kind, used in after.items()},
+        busy_percents={
+            kind: 100 * (used - before.get(kind, 0.0)) / seconds for kind, used in after.items()
+        },
         sent_rate=sent_rate,
     )
 
