@@ -40,6 +40,7 @@ class Poll:
     route: Route
     sends: int  # of it, since it was last asked for
     on_unknown: OnUnknown
+    size_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ CLAIM_POLLS = _claim(
     StageName.POLL,
     returning="""attempt, state, upstream_id, polls, misses,
         cancel_requested_at IS NOT NULL AS cancel, cancel_reason, route,
-        attempt - attempts_before AS sends, on_unknown,
+        attempt - attempts_before AS sends, on_unknown, size_class,
         extract(epoch FROM now() - submitted_at) AS age,
         extract(epoch FROM now() - coalesce(polled_at, submitted_at)) AS unseen""",
 )
@@ -144,6 +145,7 @@ async def claim_polls(session: AsyncSession, **claim: Unpack[Claim]) -> Sequence
             route=Route(row.route),
             sends=row.sends,
             on_unknown=OnUnknown(row.on_unknown),
+            size_class=row.size_class,
         )
         for row in await session.execute(CLAIM_POLLS, claim)
     ]

@@ -256,6 +256,7 @@ class Job(Base):
     start_by: Mapped[dt.datetime | None]  # the same as a time
     # Of endpoint and input, if its seed makes the result the same each time.
     fingerprint: Mapped[str | None]
+    size_class: Mapped[str | None]  # what of its input says how long it takes: models/size_stats.py
     cached_from: Mapped[UUID | None]  # the job whose result this is
 
     polls: Mapped[int] = mapped_column(server_default="0")

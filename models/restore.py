@@ -36,6 +36,7 @@ from models.key import ApiKey
 from models.lane import Lane, StageName
 from models.pulse import Pulse
 from models.setting import Setting
+from models.size_stats import SizeStats
 from models.snapshot import find_schema_version
 
 ASIDE = "pressroom_before"
@@ -44,7 +45,7 @@ LOCK_WAIT = "10s"
 VERSIONS_TABLE = "alembic_version"
 
 # Of what the present database knows nothing is taken over here: the backup's rows stand.
-AS_IN_THE_BACKUP = (Charge, Flow, Pulse, Setting)
+AS_IN_THE_BACKUP = (Charge, Flow, Pulse, Setting, SizeStats)
 # All the others are looked at in `carry_over`.
 CARRIED = (
     ApiKey,

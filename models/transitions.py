@@ -68,6 +68,7 @@ class Submission:
     sealed: bytes | None = None
     seconds_left: float | None = None  # until it is given up
     attempts_before: int = 0  # a retry was asked for
+    size_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,7 @@ class NewJob:
     fingerprint: str | None = None
     priority: int = USUAL
     due_seconds: float = 0.0  # until it may be sent
+    size_class: str | None = None
 
 
 async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUID]:
@@ -131,7 +133,7 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
                     id uuid, endpoint text, input jsonb, on_unknown text, estimate_usd numeric,
                     campaign_id uuid, position int, key_id uuid, route text, policy jsonb,
                     sealed text, live_seconds float, fingerprint text, start_seconds float,
-                    priority smallint, due_seconds float)
+                    priority smallint, due_seconds float, size_class text)
             ), endpoints AS (
                 INSERT INTO endpoint_stats (endpoint)
                 SELECT DISTINCT endpoint FROM job
@@ -147,12 +149,12 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
             ), {PLACES}
             INSERT INTO jobs (id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
                 key_id, route, policy, sealed, deadline_at, fingerprint, start_seconds, start_by,
-                priority, virtual_start, next_at)
+                priority, virtual_start, next_at, size_class)
             SELECT id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
                 key_id, route, nullif(policy, 'null'), decode(sealed, 'base64'),
                 now() + make_interval(secs => live_seconds), fingerprint,
                 start_seconds, now() + make_interval(secs => start_seconds),
-                priority, virtual_start, now() + make_interval(secs => due_seconds)
+                priority, virtual_start, now() + make_interval(secs => due_seconds), size_class
             FROM job LEFT JOIN placed USING (id)
             ON CONFLICT (id) DO NOTHING
             RETURNING id
@@ -248,7 +250,7 @@ CLAIM_SUBMISSIONS: TextClause = text(f"""
         FROM sized
         WHERE jobs.id = sized.id AND (bytes_so_far <= :bytes OR bytes_so_far = bytes)
         RETURNING jobs.id, jobs.attempt, jobs.input, jobs.on_unknown, jobs.route, jobs.policy,
-            jobs.sealed, jobs.attempts_before,
+            jobs.sealed, jobs.attempts_before, jobs.size_class,
             extract(epoch FROM jobs.deadline_at - now()) AS seconds_left
     ), ledger AS (
         INSERT INTO attempts (job_id, lease, number, endpoint)
@@ -279,6 +281,7 @@ async def claim_submissions(session: AsyncSession, **claim: Unpack[Claim]) -> Se
             sealed=row.sealed,
             seconds_left=None if row.seconds_left is None else float(row.seconds_left),
             attempts_before=row.attempts_before,
+            size_class=row.size_class,
         )
         for row in rows
     ]

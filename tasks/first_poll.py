@@ -46,6 +46,10 @@ class FirstPoll:
 
 
 def plan_first_poll(runtime: Runtime, endpoint: str, learned: Learned) -> FirstPoll:
+    """
+    Args:
+        learned: with the durations that the job is predicted by.
+    """
     typical = runtime.typical_seconds(endpoint)
     longest = forecast.likely_longest(learned.durations, typical_seconds=typical)
     overdue = longest + min(PATIENCE_SECONDS, longest)

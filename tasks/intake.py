@@ -18,6 +18,7 @@ import orjson
 from endpoints.catalogue import Basis, Catalogue, Endpoint, Estimate, estimate
 from endpoints.client import RUN_BODY_BYTES, RUNSYNC_BODY_BYTES
 from endpoints.guard import ForbiddenAddress, Guard
+from endpoints.size_class import find_size_class
 from models.base import new_id
 from models.errors import PressroomError
 from models.fairness import HIGHEST, LOWEST, USUAL
@@ -140,6 +141,7 @@ def check_request(
             fingerprint=fingerprint(listed, name, values),
             priority=USUAL if request.priority is None else request.priority,
             due_seconds=request.due_seconds,
+            size_class=find_size_class(listed, values),
         ),
         cost,
     )

@@ -24,12 +24,13 @@ from models.artifact import NewArtifact, add_artifacts
 from models.attempt import settle_attempts
 from models.claims import Poll, claim_polls
 from models.delivery import wake_deliveries
-from models.endpoint_stats import add_durations, get_durations
+from models.endpoint_stats import get_durations
 from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason, Route
 from models.lane import Claim, StageName
 from models.transitions import Move, ask_again, end, move_jobs, send_anew
 from tasks import retry_policy
 from tasks.breaker import note_answers
+from tasks.durations import learn_durations, read_durations
 from tasks.first_poll import RETENTION_SECONDS
 from workers.lane import Chain, Stage, work_lane
 from workers.runtime import Runtime
@@ -78,9 +79,14 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Cha
     chain: dict[StageName, float] = {}
     operator = await runtime.operator_settings()  # before: it may need a connection of its own
     async with runtime.database.begin() as session:
-        durations = await get_durations(session, endpoint)
+        of_endpoint = await get_durations(session, endpoint)
+        sizes = [done.row.size_class for done in ends]
+        durations = await read_durations(session, endpoint, of_endpoint, sizes)
         sends = min(operator.max_attempts, retry_policy.VANISHED.sends)
-        verdicts = [_judge(runtime, done, durations, max_sends=sends) for done in ends]
+        verdicts = [
+            _judge(runtime, done, durations.of(done.row.size_class), max_sends=sends)
+            for done in ends
+        ]
         moved = await move_jobs(session, [verdict.move for verdict in verdicts])
         kept = [verdict for verdict in verdicts if verdict.move.job_id in moved]
         files = [file for verdict in kept for file in _name_files(runtime, endpoint, verdict)]
@@ -94,15 +100,12 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Cha
         ended += [verdict.move.job_id for verdict in kept if verdict.move.to is JobState.QUEUED]
         if ended:
             chain |= await wake_deliveries(session, ended=ended, hold_seconds=ARCHIVE_HOLD_SECONDS)
-        took = [verdict.seconds for verdict in kept if verdict.seconds is not None]
-        if took:
-            await add_durations(
-                session,
-                endpoint,
-                counts=forecast.count_durations(took),
-                bins=forecast.BINS,
-                keep=forecast.keep_share(len(took)),
-            )
+        took = [
+            (done.row.size_class, verdict.seconds)
+            for done, verdict in zip(ends, verdicts, strict=True)
+            if verdict.seconds is not None and verdict.move.job_id in moved
+        ]
+        await learn_durations(session, endpoint, durations, took)
         held = await note_answers(
             session, StageName.POLL, endpoint, [done.outcome for done in ends]
         )

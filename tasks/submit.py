@@ -43,6 +43,7 @@ from models.transitions import (
 )
 from tasks import retry_policy
 from tasks.breaker import note_answers
+from tasks.durations import read_durations
 from tasks.first_poll import plan_first_poll
 from workers.lane import Chain, Stage, work_lane
 from workers.runtime import Runtime
@@ -116,12 +117,18 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
     chain: dict[StageName, float] = {}
     async with runtime.database.begin() as session:
         learned = await get_learned(session, endpoint)
-        first_poll = plan_first_poll(runtime, endpoint, learned).seconds
+        sizes = {done.row.size_class for done in ends}
+        durations = await read_durations(session, endpoint, learned.durations, sizes)
+        first_polls = {
+            size: plan_first_poll(runtime, endpoint, of_size).seconds
+            for size in sizes
+            for of_size in [dataclasses.replace(learned, durations=durations.of(size))]
+        }
         wait = longest_seconds(runtime, endpoint, learned.durations) + HINT_SECONDS
         moves = [
             _move(
                 done,
-                first_poll=first_poll,
+                first_poll=first_polls[done.row.size_class],
                 wait_seconds=wait,
                 max_attempts=operator.max_attempts,
             )
@@ -152,7 +159,7 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
     if any(move.to is JobState.IN_QUEUE for move in moves):
         # What came by /runsync is kept for a minute: it is asked for early.
         at_once = any(done.row.route is Route.RUNSYNC for done in ends)
-        chain[StageName.POLL] = 0.0 if at_once else first_poll
+        chain[StageName.POLL] = 0.0 if at_once else min(first_polls.values())
     if to_be_cancelled:
         chain[StageName.CANCEL] = 0.0
     retries = [

@@ -14,7 +14,9 @@ from endpoints.forecast import (
     OVERDUE_SHARE,
     SOONEST_SECONDS,
     SOONEST_SHARE,
+    choose,
     count_durations,
+    gain_of,
     keep_share,
     likely_longest,
     seconds_to_next_poll,
@@ -167,3 +169,39 @@ def test_however_jobs_spread_polls_stay_few_and_lags_in_proportion(median, sprea
     lag = sorted(lag for _, lag in seen)[int(0.95 * len(seen))]
     assert lag <= 0.2 * median
     assert polls <= 10.0
+
+
+def counts_of(*seconds):
+    counted = count_durations(seconds)
+    return [float(counted[bin_]) for bin_ in range(BINS)]
+
+
+def test_the_size_that_predicted_better_is_predicted_by():
+    everything = counts_of(*[2.0] * 50, *[20.0] * 50)
+    of_size = counts_of(*[20.0] * 10)
+
+    gain = gain_of(20.5, durations=everything, of_size=of_size)
+
+    assert gain > 0
+    assert choose(everything, of_size, gain) is of_size
+
+
+def test_a_size_that_says_less_than_the_endpoint_is_not_used():
+    everything = counts_of(*[2.0] * 50, *[20.0] * 50)
+    of_size = counts_of(*[20.0] * 10)
+
+    gain = gain_of(2.0, durations=everything, of_size=of_size)
+
+    assert gain < 0
+    assert choose(everything, of_size, gain) is everything
+
+
+def test_a_few_jobs_of_a_size_say_nothing_yet():
+    everything, of_size = counts_of(*[2.0] * 50), counts_of(*[20.0] * 4)
+
+    assert gain_of(20.0, durations=everything, of_size=of_size) == 0
+    assert choose(everything, of_size, 5.0) is everything
+
+
+def test_where_nothing_was_learned_of_the_endpoint_nothing_is_gained():
+    assert gain_of(20.0, durations=[], of_size=counts_of(*[20.0] * 10)) == 0

@@ -1,4 +1,4 @@
-"""Priorities, weights, places in line; limits that were learned"""
+"""Priorities, weights, places in line; limits and durations of sizes that were learned"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,6 +25,21 @@ def upgrade() -> None:
         "jobs",
         ["endpoint", "next_at"],
         postgresql_where=sa.text("state = 'queued' AND virtual_start IS NULL"),
+    )
+    op.add_column("jobs", sa.Column("size_class", sa.Text(), nullable=True))
+    op.create_table(
+        "size_stats",
+        sa.Column("endpoint", sa.Text(), nullable=False),
+        sa.Column("size_class", sa.Text(), nullable=False),
+        sa.Column("durations", sa.ARRAY(sa.Float()), nullable=False),
+        sa.Column("gain", sa.Float(), server_default="0", nullable=False),
+        sa.Column(
+            "updated_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.func.now(),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("endpoint", "size_class", name=op.f("size_stats_pkey")),
     )
     op.add_column("api_keys", sa.Column("weight", sa.Float(), server_default="1", nullable=False))
     op.add_column("lanes", sa.Column("learned", sa.Integer(), nullable=True))
@@ -53,6 +68,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("charges")
     op.drop_table("flows")
+    op.drop_table("size_stats")
+    op.drop_column("jobs", "size_class")
     op.drop_column("lanes", "learned_at")
     op.drop_column("lanes", "learned")
     op.drop_column("api_keys", "weight")
