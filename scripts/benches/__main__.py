@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scripts.benches import fairness, gateway, inflight, latency, polling, quota
+from scripts.benches import fairness, gateway, inflight, latency, polling, quota, scaleout
 from scripts.benches.plot import draw
 from scripts.benches.report import Report
 from workers.stack.supervisor import StackError
@@ -23,6 +23,7 @@ BENCHES: dict[str, Callable[[bool], Report]] = {
     "latency": latency.measure,
     "polling": polling.measure,
     "quota": quota.measure,
+    "scaleout": scaleout.measure,
 }
 
 

@@ -92,7 +92,7 @@ async def look(runtime: Runtime, emulator: Emulator, endpoint: str, *, since: in
         ).all()
     measured = [row for row in rows if row.position >= since]
     done = [row for row in measured if row.done]
-    asked = await emulator.count_requests(endpoint, "status")
+    asked = await emulator.count_requests("status", endpoint=endpoint)
     return Live(
         Seen(
             [row.polls for row in done],

@@ -68,29 +68,34 @@ def set_workers(settings: Settings, count: int) -> None:
     _wait_for_workers(settings, count)
 
 
-@contextlib.contextmanager
-def servers_alone(settings: Settings) -> Iterator[None]:
-    """Stop everything of a stack but its Postgres and its Redis, for so long."""
+def rest(settings: Settings) -> None:
+    """Stop everything of a stack but its Postgres and its Redis."""
     supervisor = Supervisor(settings)
     servers = [program.name for program in make_plan(settings) if program.server]
-    stopped = [
-        state.name for state in supervisor.states() if state.pid and state.name not in servers
-    ]
-    for name in reversed(stopped):
-        supervisor.stop(name)
-    try:
-        yield
-    finally:
-        for name in stopped:
-            supervisor.start(name)
-        _wait_for_workers(settings, sum(name.startswith(WORKER) for name in stopped))
+    for state in reversed(supervisor.states()):
+        if state.pid and state.name not in servers:
+            supervisor.stop(state.name)
+
+
+def wake(settings: Settings) -> None:
+    """Start what does not run, and wait until its workers answer.
+
+    Raises:
+        StackError: they did not.
+    """
+    supervisor = Supervisor(settings)
+    states = supervisor.states()
+    for state in states:
+        if not state.pid:
+            supervisor.start(state.name)
+    _wait_for_workers(settings, sum(state.name.startswith(WORKER) for state in states))
 
 
 def _wait_for_workers(settings: Settings, count: int) -> None:
     app = make_app(settings)
 
     def check() -> str | None:
-        answered = len(app.control.ping(timeout=PING_SECONDS, limit=count) or [])
+        answered = len(app.control.ping(timeout=PING_SECONDS, limit=count) or ())
         return None if answered == count else f"{answered} of {count} answered"
 
     wait_for("the workers", check)

@@ -63,10 +63,14 @@ class Emulator:
         """One of its figures of jobs."""
         return int((await self._send("GET", "/stats"))["jobs"][name])
 
-    async def count_requests(self, endpoint: str, operation: str) -> int:
-        """How often that was asked of it, whatever it answered."""
-        asked = (await self._send("GET", "/stats"))["endpoints"].get(endpoint, {})
-        return int(asked.get(operation, {}).get("requests", 0))
+    async def count_requests(self, operation: str, *, endpoint: str | None = None) -> int:
+        """How often that was asked of one endpoint, or of all, whatever was answered."""
+        endpoints = (await self.read_stats())["endpoints"]
+        return sum(
+            done[operation]["requests"]
+            for name, done in endpoints.items()
+            if operation in done and endpoint in {None, name}
+        )
 
     async def read_bills(self) -> list[dict[str, Any]]:
         """Every generation that ran, with the prompt that it was asked for with."""
