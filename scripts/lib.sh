@@ -29,3 +29,19 @@ ensure_venv() {
         echo "$wanted" > "$stamp"
     fi
 }
+
+# ensure_rivals: what a benchmark is measured against, in an environment apart. What it brings along
+# would change how the project itself works.
+ensure_rivals() {
+    local wanted stamp=.venv/rivals/.installed needs=scripts/benches/rivals
+    wanted=$(cat $needs/requirements.txt $needs/constraints.txt | cksum)
+    if [ ! -x .venv/rivals/bin/python ]; then
+        .venv/bin/python -m venv .venv/rivals
+    fi
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+        echo "installing what is measured beside it into .venv/rivals (a minute)" >&2
+        .venv/rivals/bin/python -m pip install --quiet --disable-pip-version-check \
+            --constraint $needs/constraints.txt --requirement $needs/requirements.txt
+        echo "$wanted" > "$stamp"
+    fi
+}

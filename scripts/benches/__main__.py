@@ -7,7 +7,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scripts.benches import fairness, gateway, inflight, latency, polling, quota, scaleout
+from scripts.benches import (
+    fairness,
+    gateway,
+    inflight,
+    latency,
+    polling,
+    quota,
+    scaleout,
+    throughput,
+)
 from scripts.benches.plot import draw
 from scripts.benches.report import Report
 from workers.stack.supervisor import StackError
@@ -23,6 +32,7 @@ BENCHES: dict[str, Callable[[bool], Report]] = {
     "latency": latency.measure,
     "polling": polling.measure,
     "quota": quota.measure,
+    "throughput": throughput.measure,
     "scaleout": scaleout.measure,
 }
 

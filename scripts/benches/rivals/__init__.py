@@ -1,0 +1,1 @@
+"""What the system is measured against. It runs in an environment of its own, `.venv/rivals`."""
