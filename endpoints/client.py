@@ -59,29 +59,35 @@ class CallFailed(Exception):
         self.never_sent = never_sent
 
 
-def open_http() -> httpx.AsyncClient:
-    """An httpx client on aiohttp's connections, as many as are asked for: quota.py limits them.
+def open_transport() -> AiohttpTransport:
+    """httpx on aiohttp's connections, as many as are asked for: quota.py limits them.
 
     Must be called on the event loop that will use it.
     """
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-    return httpx.AsyncClient(transport=AiohttpTransport(client=session), timeout=_TIMEOUT)
+    return AiohttpTransport(client=session)
 
 
 class UpstreamClient:
     """Calls to one upstream with one key.
 
     Args:
-        http: from `open_http`; closed with this client.
+        transport: from `open_transport`; closed with this client.
         base_url: up to and with the version, `https://api.runpod.ai/v2`.
         key: sent as a bearer token, and found nowhere else.
     """
 
-    def __init__(self, http: httpx.AsyncClient, *, base_url: str, key: str) -> None:
-        self._http = http
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, base_url: str, key: str) -> None:
+        self._transport = transport
         self._base_url = base_url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        self._headers = {
+            "Authorization": f"Bearer {key}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": "pressroom",
+        }
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,7 +98,10 @@ class UpstreamClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._http.aclose()
+        await self.close()
+
+    async def close(self) -> None:
+        await self._transport.aclose()
 
     async def submit(
         self,
@@ -125,11 +134,7 @@ class UpstreamClient:
         operation = f"runsync?wait={SHORTEST_WAIT_MS}" if sync else "run"
         try:
             async with asyncio.timeout(SUBMIT_SECONDS):
-                response = await self._http.post(
-                    f"{self._base_url}/{endpoint}/{operation}",
-                    content=content,
-                    headers=self._headers,
-                )
+                response = await self._send("POST", f"{endpoint}/{operation}", content)
         except READ_FAILURES as error:
             if isinstance(error.__cause__, _NEVER_SENT):
                 return Busy(BusyCause.UNREACHABLE, _say(error))
@@ -148,9 +153,7 @@ class UpstreamClient:
         """GET /health, which bills nothing: None if the key is taken, else what is wrong."""
         try:
             async with asyncio.timeout(POLL_SECONDS):
-                response = await self._http.get(
-                    f"{self._base_url}/{endpoint}/health", headers=self._headers
-                )
+                response = await self._send("GET", f"{endpoint}/health")
         except READ_FAILURES as error:
             return f"{BusyCause.UNREACHABLE}: {_say(error)}"
         if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
@@ -159,14 +162,14 @@ class UpstreamClient:
 
     async def read_pieces(self, endpoint: str, upstream_id: str) -> Pieces | PollOutcome:
         """GET /stream: the pieces of a job's output that came since they were last asked for."""
-        response = await self._request("GET", f"{endpoint}/stream/{quote(upstream_id, safe='')}")
+        response = await self._try("GET", f"{endpoint}/stream/{quote(upstream_id, safe='')}")
         return response if not isinstance(response, httpx.Response) else read_pieces(response)
 
     async def count_workers(self, endpoint: str) -> dict[str, int] | None:
         """GET /health: the endpoint's workers by what they do; None if it does not say."""
         try:
             async with asyncio.timeout(WORKERS_SECONDS):
-                response = await self._request("GET", f"{endpoint}/health")
+                response = await self._try("GET", f"{endpoint}/health")
         except TimeoutError:
             return None
         return read_workers(response) if isinstance(response, httpx.Response) else None
@@ -181,15 +184,9 @@ class UpstreamClient:
             CallFailed: there was no answer. What breaks while it is read is raised as it is: one of
                 `READ_FAILURES`.
         """
-        request = self._http.build_request(
-            method,
-            f"{self._base_url}/{path}",
-            content=content,
-            headers=self._headers,
-            timeout=_OPEN_TIMEOUT,
-        )
+        request = self._request(method, path, content, timeout=_OPEN_TIMEOUT)
         try:
-            response = await self._http.send(request, stream=True)
+            response = await self._transport.handle_async_request(request)
         except READ_FAILURES as error:
             raise CallFailed(
                 _say(error), never_sent=isinstance(error.__cause__, _NEVER_SENT)
@@ -200,19 +197,42 @@ class UpstreamClient:
             await response.aclose()
 
     async def _ask(self, method: str, path: str) -> PollOutcome:
-        response = await self._request(method, path)
+        response = await self._try(method, path)
         return response if not isinstance(response, httpx.Response) else read_poll(response)
 
-    async def _request(self, method: str, path: str) -> httpx.Response | Busy | Fault:
+    async def _try(self, method: str, path: str) -> httpx.Response | Busy | Fault:
         try:
             async with asyncio.timeout(POLL_SECONDS):
-                return await self._http.request(
-                    method, f"{self._base_url}/{path}", headers=self._headers
-                )
+                return await self._send(method, path)
         except READ_FAILURES as error:
             if isinstance(error.__cause__, _NEVER_SENT):
                 return Busy(BusyCause.UNREACHABLE, _say(error))
             return Fault(f"no answer: {_say(error)}")
+
+    async def _send(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:
+        """Ask, and read the whole answer.
+
+        By the transport itself: of what an httpx client does around it (redirects, cookies, logins)
+        these calls want nothing, and it would take as much time as all the rest.
+        """
+        request = self._request(method, path, content, timeout=_TIMEOUT)
+        response = await self._transport.handle_async_request(request)
+        try:
+            await response.aread()
+        finally:
+            await response.aclose()
+        return response
+
+    def _request(
+        self, method: str, path: str, content: bytes | None, *, timeout: httpx.Timeout
+    ) -> httpx.Request:
+        return httpx.Request(
+            method,
+            f"{self._base_url}/{path}",
+            content=content,
+            headers=self._headers,
+            extensions={"timeout": timeout.as_dict()},
+        )
 
 
 def _say(error: BaseException) -> str:

@@ -140,7 +140,7 @@ class Guard:
 
 
 def open_guarded_http(guard: Guard) -> httpx.AsyncClient:
-    """As `open_http`, for what others name: no request leaves it that `guard` forbids.
+    """An httpx client for what others name: no request leaves it that `guard` forbids.
 
     A request raises `ForbiddenAddress`, which is no httpx error, if it or a redirect of it leads
     to such an address; a URL that is none is an `httpx.UnsupportedProtocol`.

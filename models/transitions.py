@@ -97,6 +97,9 @@ class Move:
     output_tokens: int | None = None
 
 
+_MOVE_FIELDS = [field.name for field in dataclasses.fields(Move)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A request that was checked and may be enqueued."""
@@ -300,7 +303,7 @@ async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
         await _note_gone(session, gone)
     rows = [
         {
-            **dataclasses.asdict(move),
+            **{name: getattr(move, name) for name in _MOVE_FIELDS},
             "sources": SOURCES[move.to],
             "ended": move.to in TERMINAL,
             "requeued": move.to is S.QUEUED,

@@ -19,7 +19,7 @@ from celery import Celery
 from obstore.store import ObjectStore
 
 from endpoints.catalogue import Catalogue, Limit, bill, load_catalogue
-from endpoints.client import UpstreamClient, open_http
+from endpoints.client import UpstreamClient, open_transport
 from endpoints.guard import Guard, open_guarded_http
 from endpoints.quota import Quota
 from models.database import Database
@@ -47,7 +47,6 @@ class Runtime:
     redis: redis.asyncio.Redis
     bells: Bells
     quota: Quota
-    http: httpx.AsyncClient
     upstream: UpstreamClient
     guard: Guard
     guarded_http: httpx.AsyncClient  # for addresses that others name
@@ -130,7 +129,9 @@ async def open_runtime(settings: Settings, app: Celery, *, name: str) -> AsyncIt
         socket_connect_timeout=REDIS_SECONDS,
     )
     database = Database(settings.database_dsn, name=name)
-    http = open_http()
+    upstream = UpstreamClient(
+        open_transport(), base_url=settings.upstream_base, key=settings.upstream_secret
+    )
     guard = Guard(settings.reachable_hosts)
     guarded = open_guarded_http(guard)
     try:
@@ -141,10 +142,7 @@ async def open_runtime(settings: Settings, app: Celery, *, name: str) -> AsyncIt
             redis=connection,
             bells=Bells(connection, app, prefix=settings.redis_prefix),
             quota=Quota(connection, prefix=settings.redis_prefix),
-            http=http,
-            upstream=UpstreamClient(
-                http, base_url=settings.upstream_base, key=settings.upstream_secret
-            ),
+            upstream=upstream,
             guard=guard,
             guarded_http=guarded,
             secret=load_secret(settings),
@@ -153,7 +151,7 @@ async def open_runtime(settings: Settings, app: Celery, *, name: str) -> AsyncIt
             operator=OperatorSettingsReader(database),
         )
     finally:
-        await http.aclose()
+        await upstream.close()
         await guarded.aclose()
         await connection.aclose()
         await database.close()

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from endpoints.client import UpstreamClient, open_http
+from endpoints.client import UpstreamClient, open_transport
 from gateway.cli.console import USAGE, fail, read_settings
 from models.custody import measure_custody
 from models.database import Database
@@ -138,7 +138,7 @@ async def check_upstream(settings: Settings) -> str | None:
     if settings.emulated and (problem := check_http(emulator_health(settings))):
         return f"the emulator: {problem}"
     client = UpstreamClient(
-        open_http(), base_url=settings.upstream_base, key=settings.upstream_secret
+        open_transport(), base_url=settings.upstream_base, key=settings.upstream_secret
     )
     async with client:
         return await client.check(PROBED_ENDPOINT)

@@ -11,7 +11,7 @@ import httpx
 import orjson
 import pytest
 
-from endpoints.client import READ_FAILURES, CallFailed, UpstreamClient, open_http
+from endpoints.client import READ_FAILURES, CallFailed, UpstreamClient, open_transport
 from endpoints.outcomes import (
     Accepted,
     Busy,
@@ -94,7 +94,7 @@ def reset(writer):
 
 @asynccontextmanager
 async def client_of(url):
-    async with UpstreamClient(open_http(), base_url=url, key="rpa_secret") as client:
+    async with UpstreamClient(open_transport(), base_url=url, key="rpa_secret") as client:
         yield client
 
 
@@ -261,8 +261,8 @@ async def test_a_redirect_is_not_followed():
 
 
 def scripted(respond):
-    http = httpx.AsyncClient(transport=httpx.MockTransport(respond))
-    return UpstreamClient(http, base_url="https://upstream.test/v2/", key="rpa_secret")
+    transport = httpx.MockTransport(respond)
+    return UpstreamClient(transport, base_url="https://upstream.test/v2/", key="rpa_secret")
 
 
 @pytest.mark.parametrize("upstream_id", ["../../x/purge-queue", "a b?c=d#e", "ü\n", "sync-1/u"])

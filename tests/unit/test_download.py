@@ -6,10 +6,11 @@ import hashlib
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from aiohttp import web
 
-from endpoints.client import open_http
+from endpoints.client import open_transport
 from endpoints.download import DiskRefused, Downloaded, DownloadFailed, download
 
 CONTENT = bytes(range(256)) * 4_000  # a megabyte: several chunks
@@ -32,7 +33,7 @@ async def serving(answer):
 
 @pytest.fixture
 async def http():
-    async with open_http() as client:
+    async with httpx.AsyncClient(transport=open_transport()) as client:
         yield client
 
 
