@@ -264,6 +264,7 @@ SUBMIT = Stage(
     interruptible=False,  # a `/run` that is dropped half-way may have been taken
     record_seconds=HELD_SECONDS,
     stalls=True,
+    yields=True,
     claim=claim,
     act=act,
     record=record,

@@ -37,6 +37,7 @@ LEASE_SECONDS = 15.0  # a dead worker's rows come due again after this
 HEARTBEAT_SECONDS = 5.0  # how often a live one extends the lease of calls that take long
 RUNS_SHARE = 8  # of a process's threads that one lane may hold: an eighth
 CROWDED_SECONDS = 1.0  # until it is tried again
+LATE_SECONDS = 0.1  # a loop that is no later than this is not too busy
 MARGIN_SECONDS = 10.0  # of a run over its longest call: for the claim
 
 log = structlog.get_logger()
@@ -72,6 +73,7 @@ class Stage(Generic[Row, End]):
         act: one row's call; everything that can go wrong with it is a value.
         record: writes ends, in one transaction, and says what that made due.
         find_busy: of an end, that the upstream told it to wait.
+        yields: what is under way goes before it: a loop that is late takes little of it.
     """
 
     name: StageName
@@ -86,6 +88,7 @@ class Stage(Generic[Row, End]):
     find_busy: Callable[[End], Busy | None] = lambda _end: None
     record_seconds: float = RECORD_SECONDS
     stalls: bool = False
+    yields: bool = False
 
     @property
     def total_seconds(self) -> float:
@@ -133,7 +136,10 @@ class LaneRun(Generic[Row, End]):
             if not self._enter(held):
                 await self._ring(self._stage.name, CROWDED_SECONDS)
                 return 0
-            permits = await self._permits.take(self._stage.batch)
+            late = self._stage.yields * self._runtime.lag.seconds
+            # Of what is begun each needs the loop again: so much of it that none is late for long.
+            share = min(1.0, LATE_SECONDS / late) if late else 1.0
+            permits = await self._permits.take(max(round(share * self._stage.batch), 1))
             held.push_async_callback(self._permits.give_back_all)
             if permits.count == 0:
                 await self._ring(self._stage.name, permits.retry_in)
@@ -143,8 +149,9 @@ class LaneRun(Generic[Row, End]):
                 for beat in (self._keep_rows([row.id for row in rows]), self._keep_permits()):
                     held.push_async_callback(_stop, asyncio.create_task(beat))
             await self._permits.give_back(unused=permits.count - len(rows))
-            full = len(rows) == permits.count
-            await self._chain_own(full=full)
+            full = len(rows) == permits.count  # more waits, perhaps for permits that come free
+            again = (late if share < 1 else 0.0) if full else None
+            await self._chain_own(again)
             if not rows:
                 return 0
             log.debug("rows_claimed", rows=len(rows))
@@ -156,7 +163,7 @@ class LaneRun(Generic[Row, End]):
             async for ends, answered in self._act(rows, permits):
                 chain = await self._record(ends)
                 # Beside it: a Redis that hangs must not keep the next answers from being written.
-                rung.append(asyncio.create_task(self._follow_up(chain, answered, full=full)))
+                rung.append(asyncio.create_task(self._follow_up(chain, answered, again)))
             await asyncio.gather(*rung)
             return len(rows)
 
@@ -184,10 +191,10 @@ class LaneRun(Generic[Row, End]):
         held.callback(leave)
         return True
 
-    async def _follow_up(self, chain: Chain, answered: int, *, full: bool) -> None:
+    async def _follow_up(self, chain: Chain, answered: int, again: float | None) -> None:
         await self._permits.give_back(answered=answered)
-        if full:  # more waited: perhaps for the permits that are now free
-            await self._ring(self._stage.name, 0.0)
+        if again is not None:
+            await self._ring(self._stage.name, again)
         for stage, seconds in chain.items():
             await self._ring(stage, seconds)
 
@@ -224,9 +231,10 @@ class LaneRun(Generic[Row, End]):
             await asyncio.sleep(HEARTBEAT_SECONDS)
             await self._permits.extend()
 
-    async def _chain_own(self, *, full: bool) -> None:
-        if full:
-            await self._ring(self._stage.name, 0.0)
+    async def _chain_own(self, again: float | None) -> None:
+        """Ring for what is left: `again`, in so many seconds, or when the next row is due."""
+        if again is not None:
+            await self._ring(self._stage.name, again)
             return
         try:
             async with self._runtime.database.begin() as session:

@@ -26,6 +26,7 @@ from models.database import Database
 from workers.bell import Bells
 from workers.links import Links
 from workers.loop import LoopThread
+from workers.loop_lag import LoopLag
 from workers.operator_settings import OperatorSettings, OperatorSettingsReader
 from workers.secret import Secret, load_secret
 from workers.settings import Settings
@@ -54,6 +55,7 @@ class Runtime:
     store: ObjectStore
     catalogue: Catalogue
     operator: OperatorSettingsReader
+    lag: LoopLag = field(default_factory=LoopLag)
     began: float = field(default_factory=time.monotonic)
     stopping: threading.Event = field(default_factory=threading.Event)
     lane_runs: Counter[tuple[str, str]] = field(default_factory=Counter)  # under way, of this loop
@@ -176,6 +178,7 @@ def open_process(settings: Settings, app: Celery) -> Process:
     held = AsyncExitStack()
     opening = held.enter_async_context(open_runtime(settings, app, name=f"worker {os.getpid()}"))
     _process = Process(loop, loop.run(opening, seconds=OPEN_SECONDS), held)
+    loop.start(_process.runtime.lag.watch())
     return _process
 
 

@@ -9,7 +9,7 @@ from endpoints import quota
 from models.artifact import ArtifactState, list_artifacts
 from models.attempt import Answer, Fate
 from models.base import new_id
-from models.interventions import cancel_jobs
+from models.interventions import cancel_jobs, hasten_polls
 from models.job import TERMINAL, JobState, OnUnknown, Reason
 from models.job_queries import get_job, list_attempts
 from models.lane import StageName, find_lanes
@@ -130,6 +130,26 @@ async def test_what_has_not_gone_when_a_call_is_told_to_wait_goes_back_unsent_to
     assert [job.state for job in jobs] == [JobState.IN_QUEUE, *[JobState.QUEUED] * 5]
     assert [job.attempt for job in jobs] == [1, 0, 0, 0, 0, 0]
     assert [job.virtual_start for job in jobs] == sorted(job.virtual_start for job in jobs)
+
+
+async def test_a_worker_whose_loop_is_late_begins_little_and_goes_on_with_what_is_under_way(
+    runtime,
+):
+    limit = await runtime.limit(FLUX, POLL.operation)
+    await runtime.quota.restore(POLL.operation, FLUX, limit=limit, answered_seconds_ago=[])
+    job_ids = [await add_job(runtime, prompt=f"fox {number}") for number in range(30)]
+    runtime.lag.seconds = 1.0
+
+    first = await LaneRun(runtime, SUBMIT, FLUX).run()
+    runtime.lag.seconds = 1000.0
+    second = await LaneRun(runtime, SUBMIT, FLUX).run()
+    async with runtime.database.begin() as session:
+        await hasten_polls(session, job_ids=job_ids)
+    polled = await LaneRun(runtime, POLL, FLUX).run()
+    runtime.lag.seconds = 0.0
+    rest = await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    assert (first, second, polled, rest) == (10, 1, 11, 19)
 
 
 async def test_a_refusal_teaches_a_limit_that_outlives_redis(runtime, emulator):
