@@ -132,6 +132,7 @@ async def test_what_has_not_gone_when_a_call_is_told_to_wait_goes_back_unsent_to
     assert [job.virtual_start for job in jobs] == sorted(job.virtual_start for job in jobs)
 
 
+@pytest.mark.usefixtures("emulator")
 async def test_a_worker_whose_loop_is_late_begins_little_and_goes_on_with_what_is_under_way(
     runtime,
 ):
