@@ -164,8 +164,23 @@ class Job(Base):
             postgresql_where=text("state = 'unknown'"),
         ),
         Index(
-            "jobs_of_key",  # job_queries.list_jobs, for a key that sees its own alone
+            "jobs_open_of_endpoint",  # job_queries.list_jobs
+            "endpoint",
+            "state",
+            "id",
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+        Index(
+            "jobs_ended_of_endpoint",  # the same
+            "endpoint",
+            "state",
+            "id",
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+        Index(
+            "jobs_of_key",  # the same, for a key that sees its own alone
             "key_id",
+            "state",
             "id",
             postgresql_where=text("key_id IS NOT NULL"),
         ),
@@ -201,9 +216,10 @@ class Job(Base):
             ),
         ),
         Index(
-            "jobs_of_campaign",  # campaign.count_jobs
+            "jobs_of_campaign",  # the same, campaign.count_jobs
             "campaign_id",
             "state",
+            "id",
             postgresql_where=text("campaign_id IS NOT NULL"),
         ),
         {

@@ -23,6 +23,8 @@ from models.claims import (
 )
 from models.database import Database, empty_tables
 from models.fairness import join_line
+from models.job import JobState
+from models.job_queries import JobFilter, list_jobs
 from models.lane import StageName, find_lanes, seconds_until_due
 from models.transitions import (
     claim_submissions,
@@ -205,6 +207,30 @@ async def test_finding_the_lanes_with_work_scans_no_table_of_jobs(filled):
         assert index in plan
     for table in ("jobs", "artifacts", "deliveries"):
         assert f"Seq Scan on {table}" not in plan
+
+
+PAGES: dict[str, tuple[str, JobFilter]] = {
+    "an endpoint's": ("jobs_(open|ended)_of_endpoint", JobFilter(endpoint=ENDPOINT)),
+    "a state's": ("jobs_ended_of_endpoint", JobFilter(states=[JobState.LOST])),
+    "a state's of an endpoint": (
+        "jobs_(open|ended)_of_endpoint",
+        JobFilter(endpoint=ENDPOINT, states=[JobState.QUEUED, JobState.FAILED]),
+    ),
+    "a key's": ("jobs_of_key", JobFilter(owner=new_id())),
+    "a key's failed ones": ("jobs_of_key", JobFilter(owner=new_id(), states=[JobState.FAILED])),
+    "a campaign's": ("jobs_of_campaign", JobFilter(campaign_id=new_id())),
+}
+
+
+@pytest.mark.parametrize("before", [None, new_id()])
+@pytest.mark.parametrize(("index", "wanted"), PAGES.values(), ids=PAGES)
+async def test_a_page_is_read_from_the_index_that_holds_it_in_order(filled, index, wanted, before):
+    plan = await explain(
+        filled, lambda session: list_jobs(session, wanted, limit=101, before=before)
+    )
+
+    assert re.search(rf"Scan (Backward )?(using|on) {index}", plan), plan
+    assert "Seq Scan on jobs" not in plan
 
 
 async def test_recent_submits_are_found_by_their_time(filled):
