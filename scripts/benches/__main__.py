@@ -14,6 +14,7 @@ from scripts.benches import (
     latency,
     polling,
     quota,
+    rows,
     scaleout,
     throughput,
 )
@@ -32,6 +33,7 @@ BENCHES: dict[str, Callable[[bool], Report]] = {
     "latency": latency.measure,
     "polling": polling.measure,
     "quota": quota.measure,
+    "rows": rows.measure,
     "throughput": throughput.measure,
     "scaleout": scaleout.measure,
 }
