@@ -192,7 +192,7 @@ class Bench:
         seconds = time.monotonic() - began
         assert rows, f"nothing is due to {stage} of {endpoint}"  # noqa: S101 -- or nothing is measured
         async with self._database.begin() as session:
-            await hand_back(session, stage, lease=lease)
+            await hand_back(session, stage, lease=lease, ids=[row.id for row in rows])
             if stage is StageName.SUBMIT:
                 await session.execute(LAST_IN_LINE, {"ids": [row.id for row in rows]})
         return seconds
