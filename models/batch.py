@@ -22,6 +22,7 @@ from sqlalchemy.orm import Mapped, defer, mapped_column
 from models.base import Base, Json, count_rows, new_id, word_column
 from models.errors import NotFound
 from models.job import Job
+from models.shelf import fetch_bulk
 
 
 class BatchState(enum.StrEnum):
@@ -173,7 +174,11 @@ async def list_requests(
         .where(BatchRequest.batch_id == batch_id)
     )
     page = statement.order_by(BatchRequest.position).offset(offset).limit(limit)
-    return [(request_id, job) for request_id, job in await session.execute(page)]
+    found: list[tuple[UUID, Job | None]] = [
+        (request_id, job) for request_id, job in await session.execute(page)
+    ]
+    await fetch_bulk(session, [job for _, job in found if job is not None])
+    return found
 
 
 async def find_inputs(

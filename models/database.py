@@ -89,6 +89,6 @@ async def empty_tables(session: AsyncSession) -> None:
         text(
             "TRUNCATE attempts, artifacts, deliveries, jobs, campaigns, lanes, settings, "
             "endpoint_stats, handles, events, api_keys, batches, batch_requests, pulses, flows, "
-            "charges, size_stats"
+            "charges, size_stats, shelved_jobs"
         )
     )

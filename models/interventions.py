@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import count_rows
 from models.job import TERMINAL, JobState, Reason
+from models.shelf import take_back
 
 
 async def cancel_jobs(
@@ -98,6 +99,7 @@ async def retry_jobs(session: AsyncSession, *, job_ids: Sequence[UUID]) -> dict[
     Returns id to endpoint of those: a job that is under way, completed, was cancelled, or does not
     exist, is not among them. Their producers will be told of the new end.
     """
+    await take_back(session, job_ids)
     rows = await session.execute(
         text("""
             WITH retried AS (

@@ -111,6 +111,8 @@ class Job(Base):
             "('completed', 'failed', 'cancelled', 'timed_out', 'lost', 'rejected'))",
             name="finished_at_iff_ended",
         ),
+        # So that none is sent without its input.
+        CheckConstraint("shelved_at IS NULL OR finished_at IS NOT NULL", name="shelved_once_ended"),
         CheckConstraint("(next_at IS NULL) = (finished_at IS NOT NULL)", name="due_until_ended"),
         CheckConstraint(f"priority BETWEEN {LOWEST} AND {HIGHEST}", name="priority_known"),
         Index(
@@ -216,6 +218,11 @@ class Job(Base):
             ),
         ),
         Index(
+            "jobs_to_shelve",  # shelf.shelve_jobs
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL AND shelved_at IS NULL"),
+        ),
+        Index(
             "jobs_of_campaign",  # the same, campaign.count_jobs
             "campaign_id",
             "state",
@@ -295,3 +302,5 @@ class Job(Base):
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
     submitted_at: Mapped[dt.datetime | None]  # when the attempt that was accepted was sent
     finished_at: Mapped[dt.datetime | None]
+    # Since when what is large of it stands in shelf.py's table, and here nothing does.
+    shelved_at: Mapped[dt.datetime | None]

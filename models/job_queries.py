@@ -36,6 +36,7 @@ from models.endpoint_stats import EndpointStats
 from models.errors import NotFound
 from models.event import Event
 from models.job import TERMINAL, Job, JobState, Route
+from models.shelf import fetch_bulk
 
 Table = Literal["jobs", "campaigns", "artifacts", "api_keys"]
 
@@ -55,6 +56,7 @@ async def get_job(session: AsyncSession, job_id: UUID, *, owner: UUID | None = N
     job = await session.get(Job, job_id)
     if job is None or (owner is not None and job.key_id != owner):
         raise NotFound("job", str(job_id))
+    await fetch_bulk(session, [job])
     return job
 
 
@@ -90,7 +92,10 @@ async def list_jobs(
     statement = select(Job).where(Job.id.in_(ids)).order_by(Job.id.desc())
     if brief:
         statement = statement.options(defer(Job.input), defer(Job.output), defer(Job.sealed))
-    return (await session.scalars(statement)).all()
+    jobs = (await session.scalars(statement)).all()
+    if not brief:
+        await fetch_bulk(session, jobs)
+    return jobs
 
 
 async def list_job_ids(

@@ -36,6 +36,7 @@ from models.key import ApiKey
 from models.lane import Lane, StageName
 from models.pulse import Pulse
 from models.setting import Setting
+from models.shelf import ShelvedJob
 from models.size_stats import SizeStats
 from models.snapshot import find_schema_version
 
@@ -60,6 +61,7 @@ CARRIED = (
     Handle,
     Job,
     Lane,
+    ShelvedJob,
 )
 
 # An attempt that may have been taken, and billed: as hints see it (transitions.follow_hints).
@@ -196,6 +198,8 @@ def carry_over(connection: Connection) -> Carried:
     _copy(connection, BatchRequest)
 
     _copy(connection, Job, where="id IN (SELECT id FROM kept_jobs)")
+    connection.execute(text("DELETE FROM shelved_jobs WHERE job_id IN (SELECT id FROM kept_jobs)"))
+    _copy(connection, ShelvedJob, where="job_id IN (SELECT id FROM kept_jobs)")
     attempts = _carry_attempts(connection)
     connection.execute(text("DELETE FROM artifacts WHERE job_id IN (SELECT id FROM kept_jobs)"))
     # EXISTS, for an OR of two IN is a scan for each row once they outgrow the memory of a hash.

@@ -60,11 +60,14 @@ async def give_results(session: AsyncSession, results: dict[UUID, UUID]) -> None
     values = {"jobs": list(results), "sources": list(results.values())}
     await session.execute(
         text("""
-            UPDATE jobs SET state = 'completed', output = source.output, cost_usd = 0,
+            UPDATE jobs SET state = 'completed', cost_usd = 0,
+                output = CASE WHEN source.shelved_at IS NULL THEN source.output
+                    ELSE shelved.output END,
                 estimate_usd = 0, cached_from = source.id, finished_at = now(), next_at = NULL,
                 deadline_at = NULL, delay_ms = 0, execution_ms = 0
             FROM unnest(CAST(:jobs AS uuid[]), CAST(:sources AS uuid[])) AS given(job_id, source_id)
             JOIN jobs AS source ON source.id = given.source_id
+            LEFT JOIN shelved_jobs AS shelved ON shelved.job_id = source.id
             WHERE jobs.id = given.job_id AND jobs.state = 'queued'
         """),
         values,

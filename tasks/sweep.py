@@ -20,6 +20,7 @@ from models.handle import forget_handles
 from models.interventions import expire_jobs
 from models.lane import find_lanes, try_sweep_lock
 from models.poison import set_aside_rows
+from models.shelf import shelve_jobs
 from models.transitions import (
     find_orphaned_endpoints,
     find_unresolved_endpoints,
@@ -79,6 +80,7 @@ async def sweep_lanes(runtime: Runtime) -> int:
         if lane.due and not lane.paused and lane.closed_seconds is None:
             rung += await runtime.bells.ring(lane.stage, lane.endpoint)
     await finish_batches(runtime)
+    await _shelve(runtime, days=operator.jobs_days)
     await watch_custody(runtime)
     if orphans or ended:
         log.warning("jobs_given_up", orphans=orphans, ended=len(ended))
@@ -95,6 +97,15 @@ async def _recall_polls(runtime: Runtime, session: AsyncSession) -> None:
             jobs := await recall_polls(session, endpoint=endpoint, first_seconds=first.forecast)
         ):
             log.info("polls_recalled", endpoint=endpoint, jobs=jobs)
+
+
+async def _shelve(runtime: Runtime, *, days: float) -> None:
+    """In a transaction of its own, which nothing of the sweep waits for."""
+    if days > 0:
+        async with runtime.database.begin() as session:
+            shelved = await shelve_jobs(session, older_than_seconds=days * 86_400)
+        if shelved:
+            log.info("jobs_shelved", jobs=shelved)
 
 
 @shared_task(name="pressroom.sweep", ignore_result=True)

@@ -73,6 +73,12 @@ class OperatorSettings(BaseModel):
     events_days: float = Field(
         7.0, gt=0, description="How long events (/api/v1/events, timelines) are kept."
     )
+    jobs_days: float = Field(
+        0.0,
+        ge=0,
+        description="After so many days the inputs and results of jobs that have ended go to the "
+        "shelf, a table of their own, where they are found as before; 0: never.",
+    )
 
     def limit(self, endpoint: str, operation: str) -> Limit:
         """How often, and how often at once, an operation may be done for an endpoint."""

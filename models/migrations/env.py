@@ -13,7 +13,8 @@ import models.handle
 import models.job
 import models.key
 import models.lane
-import models.setting  # noqa: F401 -- each module adds its table
+import models.setting
+import models.shelf  # noqa: F401 -- each module adds its table
 from models.base import Base
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)

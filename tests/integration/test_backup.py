@@ -22,13 +22,14 @@ from models.artifact import list_artifacts
 from models.base import Base
 from models.database import Database
 from models.event import Place, list_events
-from models.interventions import cancel_jobs
+from models.interventions import cancel_jobs, retry_jobs
 from models.job import TERMINAL, JobState, OnUnknown, Reason
 from models.job_queries import get_job
 from models.key import Scope, issue_key, revoke_key
 from models.lane import StageName, set_paused
 from models.migrate import _migrator, find_version, migrate
 from models.restore import AS_IN_THE_BACKUP, CARRIED
+from models.shelf import shelve_jobs, take_back
 from tasks.archive import ARCHIVE
 from tasks.intake import Request, check_request, enqueue
 from tasks.poll import POLL
@@ -246,6 +247,46 @@ async def test_a_restore_to_earlier_pays_for_nothing_again(settings, emulator, r
     assert await sent(emulator) == 8
 
 
+@pytest.mark.usefixtures("emulator")
+async def test_what_is_on_the_shelf_comes_back_whichever_is_kept(settings, root):
+    """Shelved then, shelved since, taken back and sent since: each job has its input once."""
+    async with installation(settings) as runtime:
+        jobs = await add_jobs(runtime, 4)
+        await run_to_the_end(runtime, jobs)
+        before = [(await find_job(runtime, one)).input for one in jobs]
+        execute(settings, f"UPDATE jobs SET state = 'failed' WHERE id = '{jobs[3]}'")
+        execute(settings, f"DELETE FROM artifacts WHERE job_id = '{jobs[3]}'")
+        await put_on_the_shelf(settings, runtime, [*jobs[:2], jobs[3]])
+    await back_up(settings, root)
+    async with installation(settings) as runtime:
+        late = await add_jobs(runtime, 1)
+        await run_to_the_end(runtime, late)
+        before += [(await find_job(runtime, one)).input for one in late]
+        await put_on_the_shelf(settings, runtime, [jobs[2], *late])
+        async with runtime.database.begin() as session:
+            await take_back(session, jobs[:1])
+            await retry_jobs(session, job_ids=[jobs[3]])
+        await run_to_the_end(runtime, [jobs[3]])
+
+    restored = await restore(settings, root)
+
+    assert (restored.carried.newer_jobs, restored.carried.later_jobs) == (1, 1)
+    async with installation(settings) as runtime:
+        found = [await find_job(runtime, one) for one in [*jobs, *late]]
+    assert [job.input for job in found] == before
+    assert all(job.output for job in found)
+    shelved = {job.id for job in found if job.shelved_at is not None}
+    assert shelved == {*jobs[:2], *late}
+    assert len(contents(settings)["shelved_jobs"]) == 3
+
+
+async def put_on_the_shelf(settings, runtime, job_ids):
+    listed = ", ".join(f"'{one}'" for one in job_ids)
+    execute(settings, f"UPDATE jobs SET finished_at = '2020-01-01' WHERE id IN ({listed})")
+    async with runtime.database.begin() as session:
+        assert await shelve_jobs(session, older_than_seconds=86_400) == len(job_ids)
+
+
 async def test_without_the_present_ledger_the_same_would_be_paid_again(settings, emulator, root):
     """What the test above is worth: the upstream does bill what is sent again."""
     async with installation(settings) as runtime:
@@ -295,7 +336,7 @@ async def test_what_never_left_is_as_it_was_then(settings, root):
 
 DAMAGES = {
     "the database is gone": "DROP TABLE attempts, artifacts, deliveries, jobs CASCADE",
-    "its tables are empty": "TRUNCATE attempts, artifacts, deliveries, jobs",
+    "its tables are empty": "TRUNCATE attempts, artifacts, deliveries, shelved_jobs, jobs",
     "jobs are gone": "DELETE FROM jobs WHERE state = 'queued'",
     "the ledger is gone": "TRUNCATE attempts",
 }
