@@ -2,6 +2,7 @@
 
 Each size is filled by itself, with the same live jobs. Claims are committed, and handed back, so
 that each takes other rows than the one before; all else is rolled back, and finds what was there.
+At last, claims are made again while jobs are put on the shelf ten times as fast as sweeps do.
 
 Beside the claims stands what people usually build: one table with an index on its state, from which
 workers take the oldest `FOR UPDATE SKIP LOCKED`.
@@ -32,6 +33,7 @@ from models.job import JobState
 from models.job_queries import JobFilter, count_jobs_of, get_job, list_jobs
 from models.lane import StageName, find_lanes, list_lane_states, seconds_until_due, try_sweep_lock
 from models.poison import set_aside_rows
+from models.shelf import SHELVE_AT_ONCE, shelve_jobs
 from models.transitions import (
     claim_submissions,
     find_orphaned_endpoints,
@@ -50,7 +52,10 @@ PAGE_ROWS = 100
 P95_MS = 20.0
 HELD_AT = 1_000_000  # rows at which a claim is held to it
 GROWTH = 1.5  # of a claim, from there to ten times as many rows
+STAGES = (StageName.SUBMIT, StageName.POLL)
 LEASE_SECONDS = 60.0
+SHELVED_SECONDS = 86_400.0  # after its end
+SHELVE_SECONDS = 0.2  # between one transaction of it and the next
 RUN_SECONDS = 10.0  # of one figure: what is slow is not done as often
 
 Work = Callable[[AsyncSession], Awaitable[Any]]
@@ -119,19 +124,41 @@ class Bench:
                 await self.measure_claims(report, ended, filled)
                 for kind, works in (("sweep", _sweep(filled)), ("read", _reads(filled))):
                     await self.measure_works(report, ended, kind, works)
+                await self.measure_shelving(report, ended, filled)
         finally:
             await self._database.close()
         self._hold(report)
 
     async def measure_claims(self, report: Report, ended: int, filled: Filled) -> None:
         beside = await self._time(self._claim_rival, self._size.claims)
-        for stage in (StageName.SUBMIT, StageName.POLL):
-            next_endpoint = itertools.cycle(filled.endpoints).__next__
-            claim = functools.partial(self._claim, stage, next_endpoint)
-            milliseconds = await self._time(claim, self._size.claims)
+        for stage in STAGES:
             what = f"claim of {CLAIM_ROWS} to {stage}"
-            self._add(report, ended, what, milliseconds, beside)
+            self._add(report, ended, what, await self._time_claims(stage, filled), beside)
         self._lines["claim from the usual table"].append((ended, find_percentile(beside, 0.95)))
+
+    async def measure_shelving(self, report: Report, ended: int, filled: Filled) -> None:
+        milliseconds: list[float] = []
+
+        async def shelve() -> None:
+            while True:
+                began = time.monotonic()
+                async with self._database.begin() as session:
+                    await shelve_jobs(session, older_than_seconds=SHELVED_SECONDS)
+                milliseconds.append(1000 * (time.monotonic() - began))
+                await asyncio.sleep(SHELVE_SECONDS)
+
+        shelving = asyncio.create_task(shelve())
+        for stage in STAGES:
+            what = f"claim to {stage} while jobs are shelved"
+            self._add(report, ended, what, await self._time_claims(stage, filled))
+        shelving.cancel()
+        await asyncio.wait([shelving])
+        self._add(report, ended, f"shelving of {SHELVE_AT_ONCE}", milliseconds)
+
+    async def _time_claims(self, stage: StageName, filled: Filled) -> list[float]:
+        next_endpoint = itertools.cycle(filled.endpoints).__next__
+        claim = functools.partial(self._claim, stage, next_endpoint)
+        return await self._time(claim, self._size.claims)
 
     async def measure_works(
         self, report: Report, ended: int, kind: str, works: Mapping[str, Work]
@@ -222,8 +249,13 @@ class Bench:
                 at_most=GROWTH,
             )
         rest = [name for name in self._lines if ": " in name]
+        shelving = [name for name in self._lines if "shelved" in name]
         for title, names, marks in (
-            ("Claims", [*claims, "claim from the usual table"], {f"{P95_MS:g} ms": P95_MS}),
+            (
+                "Claims",
+                [*claims, *shelving, "claim from the usual table"],
+                {f"{P95_MS:g} ms": P95_MS},
+            ),
             ("Sweeps, lists and counts", rest, {}),
         ):
             report.charts.append(

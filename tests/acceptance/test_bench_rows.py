@@ -38,12 +38,12 @@ def test_every_size_has_every_figure(written):
 
     assert list(parts) == ["1,000 ended", "10,000 ended"]
     assert parts["1,000 ended"] == parts["10,000 ended"]
-    for kind in ("claim of 100 to submit", "claim of 100 to poll", "sweep: ", "read: "):
+    for kind in ("claim of 100 to submit", "claim of 100 to poll", "sweep: ", "read: ", "shelving"):
         assert any(what.startswith(kind) for what in parts["1,000 ended"])
 
 
 def test_claims_stand_beside_the_usual_table_and_are_held_to_their_growth(written):
-    claims = [row for row in written["rows"] if row["what"].startswith("claim")]
+    claims = [row for row in written["rows"] if row["what"].startswith("claim of")]
 
     assert all(row["value"] > 0 and row["beside"] > 0 for row in claims)
     assert [bar["bar"] for bar in written["bars"]] == [1.5, 1.5]
