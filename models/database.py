@@ -1,4 +1,10 @@
-"""How Postgres is reached: one pool a process, and sessions that are one transaction each."""
+"""How Postgres is reached: one pool a process, and sessions that are one transaction each.
+
+A pooler in transaction mode may stand between (PgBouncer): then each transaction has another
+connection to the server, maybe, and nothing may be left on one. All that is kept for longer than a
+transaction is a statement that psycopg has prepared, and how long statements may take; locks are
+those of transactions, and nothing listens.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +21,12 @@ POOL_SIZE = 8
 POOL_OVERFLOW = 12  # connections more while many stages record at once; 20 a process in all
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
+# A stage must end: nothing else limits a thread that waits for a lock.
+LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
+SET_LIMITS = text(
+    "SELECT "
+    + ", ".join(f"set_config('{limit}', '{STATEMENT_SECONDS}s', true)" for limit in LIMITS)
+)
 
 
 class Database:
@@ -23,9 +35,14 @@ class Database:
     Args:
         url: `postgresql+psycopg://...`
         name: shown in `pg_stat_activity`.
+        pooled: `url` is a pooler's, in transaction mode.
     """
 
-    def __init__(self, url: str, *, name: str) -> None:
+    def __init__(self, url: str, *, name: str, pooled: bool = False) -> None:
+        self._pooled = pooled
+        # What a pooler would refuse, or give to others.
+        limits = " ".join(f"-c {limit}={STATEMENT_SECONDS}s" for limit in LIMITS)
+        kept = {"prepare_threshold": None} if pooled else {"options": limits}
         self.engine: AsyncEngine = create_async_engine(
             url,
             pool_size=POOL_SIZE,
@@ -37,9 +54,7 @@ class Database:
             connect_args={
                 "connect_timeout": CONNECT_SECONDS,
                 "application_name": f"pressroom {name}",
-                # A stage must end: nothing else limits a thread that waits for a lock.
-                "options": f"-c statement_timeout={STATEMENT_SECONDS}s"
-                f" -c idle_in_transaction_session_timeout={STATEMENT_SECONDS}s",
+                **kept,
             },
         )
 
@@ -55,6 +70,8 @@ class Database:
                 AsyncSession(self.engine, expire_on_commit=False) as session,
                 session.begin(),
             ):
+                if self._pooled:
+                    await session.execute(SET_LIMITS)
                 yield session
         # InternalError: it is read-only after a failover, or we held a transaction for too long.
         except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:

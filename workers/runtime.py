@@ -130,7 +130,11 @@ async def open_runtime(settings: Settings, app: Celery, *, name: str) -> AsyncIt
         socket_timeout=REDIS_SECONDS,
         socket_connect_timeout=REDIS_SECONDS,
     )
-    database = Database(settings.database_dsn, name=name)
+    database = Database(
+        settings.pooler_dsn or settings.database_dsn,
+        name=name,
+        pooled=settings.pooler_dsn is not None,
+    )
     upstream = UpstreamClient(
         open_transport(), base_url=settings.upstream_base, key=settings.upstream_secret
     )

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 EMULATOR_KEY = "rpa_emulator"  # opens nothing but the emulator
 SCHEMES = {
     "database_url": ("postgresql", "postgres", "postgresql+psycopg"),
+    "database_pooler_url": ("postgresql", "postgres", "postgresql+psycopg"),
     "redis_url": ("redis", "rediss", "unix"),
 }
 SOCKET_PATH_BYTES = 100  # the kernel takes 107; the names within take some
@@ -36,6 +37,11 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL; the embedded server if unset. postgresql://user@host/name"
+    )
+    database_pooler_url: SecretStr | None = Field(
+        None,
+        description="A pooler in transaction mode before it (PgBouncer), for workers, gateways and "
+        "whoever hands in jobs. Migrations, backups and checks go to DATABASE_URL.",
     )
     redis_url: SecretStr | None = Field(
         None, description="Redis or Valkey; the embedded server if unset. redis://host:6379/0"
@@ -112,7 +118,7 @@ class Settings(BaseSettings):
             Guard(hosts)  # says what is wrong with them
         return hosts
 
-    @field_validator("database_url", "redis_url")
+    @field_validator("database_url", "database_pooler_url", "redis_url")
     @classmethod
     def _names_a_server(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         schemes = SCHEMES[str(info.field_name)]
@@ -195,8 +201,12 @@ class Settings(BaseSettings):
         """For SQLAlchemy, with psycopg."""
         if self.database_url is None:
             return f"postgresql+psycopg://postgres@/postgres?host={quote(str(self.socket_dir))}"
-        _, _, rest = self.database_url.get_secret_value().partition("://")
-        return f"postgresql+psycopg://{rest}"
+        return _with_psycopg(self.database_url)
+
+    @property
+    def pooler_dsn(self) -> str | None:
+        """The same, of the pooler."""
+        return None if self.database_pooler_url is None else _with_psycopg(self.database_pooler_url)
 
     @property
     def redis_dsn(self) -> str:
@@ -214,3 +224,8 @@ class Settings(BaseSettings):
         database = parse_qs(parts.query).get("db", ["0"])[0]
         login = parts.netloc if "@" in parts.netloc else ""
         return f"redis+socket://{login}{parts.path}?virtual_host={database}"
+
+
+def _with_psycopg(url: SecretStr) -> str:
+    _, _, rest = url.get_secret_value().partition("://")
+    return f"postgresql+psycopg://{rest}"
