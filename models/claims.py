@@ -222,8 +222,6 @@ async def find_recent_submits(
 # Where the rows are that a claim holds; a submission changes its state when it is claimed.
 _HELD_ROWS = {**DUE_ROWS, StageName.SUBMIT: "jobs WHERE state = 'submitting'"}
 
-_GIVEN = "(CAST(:ids AS uuid[]) IS NULL OR {} = ANY(:ids))"
-
 # How a claim is undone; a try that was none is not counted. Of submissions nothing may be sent.
 _HAND_BACK: dict[StageName, TextClause] = {
     StageName.SUBMIT: text(f"""
@@ -231,7 +229,7 @@ _HAND_BACK: dict[StageName, TextClause] = {
             SELECT jobs.id, cancel_requested_at IS NOT NULL AND heard.upstream_id IS NULL AS ended,
                 heard.upstream_id, heard.sent_at
             FROM jobs LEFT JOIN LATERAL ({HEARD_OF.format(job="jobs")}) AS heard ON true
-            WHERE jobs.lease = :lease AND jobs.state = 'submitting' AND {_GIVEN.format("jobs.id")}
+            WHERE jobs.lease = :lease AND jobs.state = 'submitting' AND jobs.id = ANY(:ids)
         ), unsent AS (
             UPDATE attempts SET answer = 'unsent', answered_at = now()
             FROM held
@@ -253,18 +251,18 @@ _HAND_BACK: dict[StageName, TextClause] = {
             finished_at = CASE WHEN ended THEN now() END
         FROM held WHERE jobs.id = held.id AND lease = :lease AND state = 'submitting'
     """),  # noqa: S608 -- constants
-    StageName.POLL: text(f"""
+    StageName.POLL: text("""
         UPDATE jobs SET lease = NULL, next_at = now()
-        WHERE lease = :lease AND state IN ('in_queue', 'in_progress') AND {_GIVEN.format("id")}
-    """),  # noqa: S608 -- constants
-    StageName.CANCEL: text(f"""
+        WHERE lease = :lease AND state IN ('in_queue', 'in_progress') AND id = ANY(:ids)
+    """),
+    StageName.CANCEL: text("""
         UPDATE jobs SET lease = NULL, next_at = now(), cancel_tries = cancel_tries - 1
-        WHERE lease = :lease AND state IN ('in_queue', 'in_progress') AND {_GIVEN.format("id")}
-    """),  # noqa: S608 -- constants
+        WHERE lease = :lease AND state IN ('in_queue', 'in_progress') AND id = ANY(:ids)
+    """),
     **{
         stage: text(f"""
             UPDATE {table} SET lease = NULL, next_at = now(), tries = tries - 1
-            WHERE lease = :lease AND state = 'pending' AND {_GIVEN.format("id")}
+            WHERE lease = :lease AND state = 'pending' AND id = ANY(:ids)
         """)  # noqa: S608 -- constants
         for stage, table in (
             (StageName.ARCHIVE, "artifacts"),
@@ -276,10 +274,10 @@ _HAND_BACK: dict[StageName, TextClause] = {
 
 
 async def hand_back(
-    session: AsyncSession, stage: StageName, *, lease: UUID, ids: Sequence[UUID] | None = None
+    session: AsyncSession, stage: StageName, *, lease: UUID, ids: Sequence[UUID]
 ) -> int:
-    """Undo a claim, or of it these rows: they are due again. Returns how many there were."""
-    values = {"lease": lease, "ids": None if ids is None else list(ids)}
+    """Undo a claim of these rows: they are due again. Returns how many it still held."""
+    values = {"lease": lease, "ids": list(ids)}
     return count_rows(await session.execute(_HAND_BACK[stage], values))
 
 

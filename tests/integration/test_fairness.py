@@ -223,7 +223,7 @@ async def test_what_was_told_to_wait_or_handed_back_keeps_its_place(run, enqueue
     first, second = await claim(2)
 
     await run(move_jobs, [snooze_submit(first.id, first.lease, error="busy")])
-    await run(hand_back, StageName.SUBMIT, lease=second.lease)
+    await run(hand_back, StageName.SUBMIT, lease=second.lease, ids=[second.id])
 
     assert await serve(3) == jobs[:3]
 

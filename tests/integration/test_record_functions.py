@@ -272,23 +272,27 @@ WRITES = {
     ),
     "hand back a submission": (
         "submitting",
-        lambda session, pair: hand_back(session, StageName.SUBMIT, lease=pair.lease),
+        lambda session, pair: hand_back(session, StageName.SUBMIT, lease=pair.lease, ids=[pair.id]),
     ),
     "hand back a poll": (
         "asked for",
-        lambda session, pair: hand_back(session, StageName.POLL, lease=pair.lease),
+        lambda session, pair: hand_back(session, StageName.POLL, lease=pair.lease, ids=[pair.id]),
     ),
     "hand back a cancel": (
         "asked for",
-        lambda session, pair: hand_back(session, StageName.CANCEL, lease=pair.lease),
+        lambda session, pair: hand_back(session, StageName.CANCEL, lease=pair.lease, ids=[pair.id]),
     ),
     "hand back a file": (
         "completed",
-        lambda session, pair: hand_back(session, StageName.ARCHIVE, lease=pair.file["lease"]),
+        lambda session, pair: hand_back(
+            session, StageName.ARCHIVE, lease=pair.file["lease"], ids=[pair.file["id"]]
+        ),
     ),
     "hand back a delivery": (
         "completed",
-        lambda session, pair: hand_back(session, StageName.WEBHOOK, lease=pair.webhook["lease"]),
+        lambda session, pair: hand_back(
+            session, StageName.WEBHOOK, lease=pair.webhook["lease"], ids=[pair.webhook["id"]]
+        ),
     ),
     "extend a poll": (
         "asked for",

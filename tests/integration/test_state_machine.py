@@ -481,10 +481,12 @@ class JobMachine(RuleBasedStateMachine):
             return  # it has begun
 
         async def body(session):
-            held = await session.scalar(
-                text("SELECT count(*) FROM jobs WHERE lease = :lease"), {"lease": lease}
+            held = list(
+                await session.scalars(
+                    text("SELECT id FROM jobs WHERE lease = :lease"), {"lease": lease}
+                )
             )
-            assert await hand_back(session, stage, lease=lease) == held
+            assert await hand_back(session, stage, lease=lease, ids=held) == len(held)
 
         self.run(body)
         for rows in self.claimed.values():

@@ -88,7 +88,7 @@ async def test_a_run_that_was_heard_of_is_followed_whatever_becomes_of_the_next(
 
     async with database.begin() as session:
         if second == "handed back":
-            await hand_back(session, StageName.SUBMIT, lease=again.lease)
+            await hand_back(session, StageName.SUBMIT, lease=again.lease, ids=[again.id])
         elif second == "busy":
             await move_jobs(session, [snooze_submit(again.id, again.lease, error="429")])
         else:
@@ -209,7 +209,7 @@ async def test_what_is_handed_back_cancelled_is_told_and_nothing_else(database):
         await cancel_jobs(session, job_ids=[row.id])
 
     async with database.begin() as session:
-        await hand_back(session, StageName.SUBMIT, lease=row.lease)
+        await hand_back(session, StageName.SUBMIT, lease=row.lease, ids=[row.id])
 
     async with database.begin() as session:
         told = await session.scalars(
@@ -336,7 +336,10 @@ async def test_of_jobs_handed_back_together_the_one_that_was_heard_of_is_followe
         await follow_hints(session, [(first.id, first.lease, "up-1")])
 
     async with database.begin() as session:
-        assert await hand_back(session, StageName.SUBMIT, lease=again.lease) == 2
+        assert (
+            await hand_back(session, StageName.SUBMIT, lease=again.lease, ids=[first.id, second.id])
+            == 2
+        )
 
     states = [(await find(database, row.id)).state for row in (first, second)]
     assert states == [JobState.IN_QUEUE, JobState.QUEUED]

@@ -637,7 +637,7 @@ async def test_a_job_that_was_cancelled_while_it_was_claimed_is_not_sent_again(d
         await move(database, retry_submit(row.id, row.lease, error="500", due_in=0))
     else:
         async with database.begin() as session:
-            await hand_back(session, StageName.SUBMIT, lease=row.lease)
+            await hand_back(session, StageName.SUBMIT, lease=row.lease, ids=[row.id])
 
     assert await claim(database) == []
 
@@ -655,7 +655,7 @@ async def test_a_submission_handed_back_is_due_again_and_used_no_attempt(databas
     row = await claim_one(database)
 
     async with database.begin() as session:
-        count = await hand_back(session, StageName.SUBMIT, lease=row.lease)
+        count = await hand_back(session, StageName.SUBMIT, lease=row.lease, ids=[row.id])
 
     [attempt] = await ledger(database, row.id)
     [again] = await claim(database)
@@ -669,7 +669,9 @@ async def test_what_was_answered_is_not_handed_back(database):
     await answer(database, first, Answer.ACCEPTED, upstream_id="up-1")
 
     async with database.begin() as session:
-        count = await hand_back(session, StageName.SUBMIT, lease=first.lease)
+        count = await hand_back(
+            session, StageName.SUBMIT, lease=first.lease, ids=[first.id, second.id]
+        )
 
     assert count == 1
     assert (await find(database, first.id)).state is JobState.IN_QUEUE
@@ -681,7 +683,7 @@ async def test_a_poll_handed_back_is_due_again(database):
     poll = await claim_poll(database)
 
     async with database.begin() as session:
-        await hand_back(session, StageName.POLL, lease=poll.lease)
+        await hand_back(session, StageName.POLL, lease=poll.lease, ids=[poll.id])
 
     assert (await claim_poll(database)).id == poll.id
 
