@@ -145,9 +145,9 @@ async def test_a_claim_that_was_given_back_is_no_death(database, stage):
     await fill_stage(database, stage, 1)
     for _ in range(SUSPECT_DEATHS + 1):
         lease = new_id()
-        [row] = await claim_rows(database, stage, lease=lease)
+        [claimed] = await claim_rows(database, stage, lease=lease)
         async with database.begin() as session:
-            await hand_back(session, stage, lease=lease, ids=[row.id])
+            await hand_back(session, stage, lease=lease, ids=[claimed])
 
     [row] = await read_rows(database, stage)
     assert row.deaths == 0
