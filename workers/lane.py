@@ -38,6 +38,7 @@ HEARTBEAT_SECONDS = 5.0  # how often a live one extends the lease of calls that 
 RUNS_SHARE = 8  # of a process's threads that one lane may hold: an eighth
 CROWDED_SECONDS = 1.0  # until it is tried again
 LATE_SECONDS = 0.1  # a loop that is no later than this is not too busy
+LONGEST_LATE_SECONDS = 1.0  # that a bell is put off for it
 MARGIN_SECONDS = 10.0  # of a run over its longest call: for the claim
 
 log = structlog.get_logger()
@@ -150,8 +151,7 @@ class LaneRun(Generic[Row, End]):
                     held.push_async_callback(_stop, asyncio.create_task(beat))
             await self._permits.give_back(unused=permits.count - len(rows))
             full = len(rows) == permits.count  # more waits, perhaps for permits that come free
-            again = (late if share < 1 else 0.0) if full else None
-            await self._chain_own(again)
+            await self._chain_own(full=full)
             if not rows:
                 return 0
             log.debug("rows_claimed", rows=len(rows))
@@ -163,7 +163,7 @@ class LaneRun(Generic[Row, End]):
             async for ends, answered in self._act(rows, permits):
                 chain = await self._record(ends)
                 # Beside it: a Redis that hangs must not keep the next answers from being written.
-                rung.append(asyncio.create_task(self._follow_up(chain, answered, again)))
+                rung.append(asyncio.create_task(self._follow_up(chain, answered, full=full)))
             await asyncio.gather(*rung)
             return len(rows)
 
@@ -191,10 +191,10 @@ class LaneRun(Generic[Row, End]):
         held.callback(leave)
         return True
 
-    async def _follow_up(self, chain: Chain, answered: int, again: float | None) -> None:
+    async def _follow_up(self, chain: Chain, answered: int, *, full: bool) -> None:
         await self._permits.give_back(answered=answered)
-        if again is not None:
-            await self._ring(self._stage.name, again)
+        if full:
+            await self._ring(self._stage.name, 0.0)
         for stage, seconds in chain.items():
             await self._ring(stage, seconds)
 
@@ -231,10 +231,10 @@ class LaneRun(Generic[Row, End]):
             await asyncio.sleep(HEARTBEAT_SECONDS)
             await self._permits.extend()
 
-    async def _chain_own(self, again: float | None) -> None:
-        """Ring for what is left: `again`, in so many seconds, or when the next row is due."""
-        if again is not None:
-            await self._ring(self._stage.name, again)
+    async def _chain_own(self, *, full: bool) -> None:
+        """Ring for what is left: at once if that is more, or when the next row is due."""
+        if full:
+            await self._ring(self._stage.name, 0.0)
             return
         try:
             async with self._runtime.database.begin() as session:
@@ -329,7 +329,13 @@ class LaneRun(Generic[Row, End]):
             await self._ring(self._stage.name, 0.0)
 
     async def _ring(self, stage: StageName, seconds: float) -> None:
-        await self._runtime.bells.ring(stage, self._endpoint, in_seconds=seconds)
+        """Ring, while the loop is late so much later: what comes due meanwhile is claimed at once.
+
+        A message costs as much as two calls, so that a late loop would be later by many of them.
+        """
+        late = self._runtime.lag.seconds
+        wait = max(seconds, min(late, LONGEST_LATE_SECONDS)) if late > LATE_SECONDS else seconds
+        await self._runtime.bells.ring(stage, self._endpoint, in_seconds=wait)
 
 
 def _read_ends(

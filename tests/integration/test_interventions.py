@@ -391,7 +391,7 @@ async def test_what_was_given_up_while_it_was_sent_ends_timed_out_and_is_not_sen
     elif came == "fault":
         await run(move_jobs, [retry_submit(row.id, row.lease, error="500", due_in=0)])
     elif came == "handed back":
-        await run(hand_back, StageName.SUBMIT, lease=row.lease)
+        await run(hand_back, StageName.SUBMIT, lease=row.lease, ids=[row.id])
     else:
         if came == "no reply":
             await run(move_jobs, [lose_sight(row.id, row.lease, error="-", due_in=600)])

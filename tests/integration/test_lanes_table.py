@@ -14,6 +14,8 @@ from models.lane import (
     StageName,
     close_lane,
     find_lanes,
+    list_lane_states,
+    note_lane_fails,
     note_lane_works,
     reopen_lane,
     seconds_until_due,
@@ -44,15 +46,15 @@ async def let_it_open(database):
         await session.execute(text("UPDATE lanes SET closed_until = now()"))
 
 
-async def pause(database, *, paused=True, stage=SUBMIT):
+async def pause(database, *, paused=True, stage=SUBMIT, endpoint=FLUX):
     async with database.begin() as session:
-        await set_paused(session, stage, FLUX, paused=paused)
+        await set_paused(session, stage, endpoint, paused=paused)
 
 
-async def claim(database):
+async def claim(database, *, limit=10):
     async with database.begin() as session:
         return await claim_submissions(
-            session, endpoint=FLUX, limit=10, lease=new_id(), lease_seconds=15.0, proven=True
+            session, endpoint=FLUX, limit=limit, lease=new_id(), lease_seconds=15.0, proven=True
         )
 
 
@@ -416,3 +418,78 @@ async def test_every_endpoint_is_known_once_it_is_asked_for(database):
     async with database.begin() as session:
         known = await session.scalars(text("SELECT endpoint FROM endpoint_stats"))
         assert sorted(known) == ["another", FLUX]
+
+
+async def test_a_stage_that_works_opens_no_other_stage_of_its_endpoint(database):
+    async with database.begin() as session:
+        await close_lane(session, StageName.POLL, FLUX, reason="429", seconds=60)
+        await note_lane_fails(session, SUBMIT, FLUX, calls=1, reason="500")
+
+    async with database.begin() as session:
+        await note_lane_works(session, SUBMIT, FLUX)
+
+    [lane] = await list_lanes(database)
+    assert (lane.stage, lane.closed_reason) == (StageName.POLL, "429")
+
+
+async def test_what_is_due_later_is_not_due(database):
+    async with database.begin() as session:
+        job = NewJob(id=new_id(), endpoint=FLUX, input={}, due_seconds=60.0)
+        await enqueue_jobs(session, [job])
+
+    assert await list_lanes(database) == []
+
+
+async def test_due_work_of_one_endpoint_and_the_pause_of_another_are_two_lanes(database):
+    await add_job(database)
+    await pause(database, endpoint="another")
+
+    lanes = await list_lanes(database)
+
+    assert [(lane.endpoint, lane.due, lane.paused) for lane in lanes] == [
+        ("another", False, True),
+        (FLUX, True, False),
+    ]
+
+
+async def test_the_pause_of_another_endpoint_says_nothing_of_when_this_one_is_due(database):
+    await add_job(database)
+    await pause(database, endpoint="another")
+
+    assert await due_in(database) == 0
+
+
+async def test_a_lane_of_which_something_was_said_once_is_not_probed(database):
+    """A pause that is over leaves a row; its lane is open all the same."""
+    await add_job(database)
+    await add_job(database)
+    await pause(database)
+    await pause(database, paused=False)
+
+    assert len(await claim(database, limit=1)) == 1
+
+    assert len(await claim(database, limit=1)) == 1
+    assert await list_lanes(database) == []
+
+
+async def test_of_one_endpoint_the_lanes_of_others_are_not_shown(database):
+    """One that is held up is, whether anything waits in it or not."""
+    for endpoint in (FLUX, "another"):
+        await pause(database, endpoint=endpoint)
+
+    async with database.begin() as session:
+        lanes = await list_lane_states(session, stage=SUBMIT, endpoint=FLUX)
+
+    assert [(lane.endpoint, lane.paused) for lane in lanes] == [(FLUX, True)]
+
+
+async def test_a_closed_lane_is_shown_as_long_as_it_is_closed(database):
+    await close(database, seconds=30)
+    async with database.begin() as session:
+        [lane] = await list_lane_states(session)
+        await session.execute(text("UPDATE lanes SET closed_until = now() - interval '1 s'"))
+
+        later = await list_lane_states(session)
+
+    assert (lane.waiting, lane.closed_reason) == (0, "429")
+    assert later == []

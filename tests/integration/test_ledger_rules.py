@@ -9,11 +9,12 @@ from sqlalchemy.exc import DBAPIError
 
 from models.attempt import Answer, AttemptEnd, Fate, answer_attempts
 from models.base import new_id
-from models.claims import claim_polls, hand_back
-from models.interventions import cancel_jobs, expire_jobs, has_cancel_requested
+from models.claims import claim_cancels, claim_polls, hand_back
+from models.interventions import cancel_jobs, expire_jobs, has_cancel_requested, retry_jobs
 from models.job import JobState, OnUnknown, Reason
 from models.job_queries import get_job, list_attempts
 from models.lane import StageName
+from models.pulse import LISTENING
 from models.transitions import (
     NewJob,
     accept,
@@ -32,6 +33,7 @@ from models.transitions import (
     retry_submit,
     send_anew,
     set_aside_jobs,
+    snooze_cancel,
     snooze_submit,
 )
 from tests.integration.conftest import FLUX
@@ -199,7 +201,7 @@ async def test_that_one_attempt_was_handed_back_says_nothing_of_another(run, enq
     await doubt()
     again = await claim()
 
-    await run(hand_back, StageName.SUBMIT, lease=again.lease)
+    await run(hand_back, StageName.SUBMIT, lease=again.lease, ids=[again.id])
 
     attempts = await run(list_attempts, job_id)
     assert [attempt.answer for attempt in attempts] == [None, Answer.UNSENT]
@@ -388,7 +390,7 @@ async def test_nobody_is_told_of_what_is_handed_back_to_be_sent_again(
     """)
     row = await claim()
 
-    await run(hand_back, StageName.SUBMIT, lease=row.lease)
+    await run(hand_back, StageName.SUBMIT, lease=row.lease, ids=[row.id])
 
     async with database.begin() as session:
         assert await session.scalar(text("SELECT state FROM deliveries")) == "waiting"
@@ -399,7 +401,7 @@ async def test_what_is_handed_back_after_its_time_ends_for_that(run, execute, en
     row = await claim()
     await execute("UPDATE jobs SET cancel_requested_at = now(), cancel_reason = 'ttl_passed'")
 
-    await run(hand_back, StageName.SUBMIT, lease=row.lease)
+    await run(hand_back, StageName.SUBMIT, lease=row.lease, ids=[row.id])
 
     job = await run(get_job, job_id)
     assert (job.state, job.reason) == (JobState.TIMED_OUT, Reason.TTL_PASSED)
@@ -443,3 +445,156 @@ async def test_what_was_given_up_and_then_answered_ends_for_what_it_was_given_up
 
     job = await run(get_job, job_id)
     assert (job.state, job.reason) == (JobState.TIMED_OUT, Reason.TTL_PASSED)
+
+
+async def test_a_job_that_was_sent_as_often_as_it_may_be_is_not_sent_again(run, enqueue, claim):
+    job_id = await enqueue()
+    row = await claim()
+    await run(move_jobs, [lose_sight(row.id, row.lease, error="no reply", due_in=0)])
+
+    await run(resolve_unknown, **{**DECISION, "max_attempts": 1})
+
+    assert (await run(get_job, job_id)).state is JobState.FAILED
+
+
+async def test_what_was_sent_before_a_retry_was_asked_for_is_not_counted_after(
+    run, execute, enqueue, claim
+):
+    job_id = await enqueue()
+    for _ in range(2):
+        row = await claim()
+        await run(move_jobs, [lose_sight(row.id, row.lease, error="no reply", due_in=0)])
+        await execute(
+            "UPDATE jobs SET state = 'queued', attempts_before = 1, next_at = now() "
+            "WHERE attempt = 1"
+        )
+
+    await run(resolve_unknown, **{**DECISION, "max_sends": 2})
+
+    assert (await run(get_job, job_id)).state is JobState.QUEUED
+
+
+async def test_what_was_heard_of_and_then_gone_is_not_counted_as_unknown(
+    run, execute, enqueue, claim
+):
+    job_id = await enqueue()
+    for _ in range(2):
+        row = await claim()
+        await run(move_jobs, [lose_sight(row.id, row.lease, error="no reply", due_in=0)])
+        await execute("UPDATE attempts SET upstream_id = 'up-1', fate = 'gone' WHERE number = 1")
+        await execute("UPDATE jobs SET state = 'queued', next_at = now() WHERE attempt = 1")
+
+    await run(resolve_unknown, **{**DECISION, "max_sends": 2})
+
+    assert (await run(get_job, job_id)).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("listened", [True, False])
+async def test_an_attempt_that_is_seen_to_be_absent_now_is_not_counted_either(
+    run, execute, enqueue, claim, listened
+):
+    job_id = await enqueue()
+    row = await claim()
+    await run(move_jobs, [lose_sight(row.id, row.lease, error="no reply", due_in=0)])
+    await execute("UPDATE endpoint_stats SET hinted_at = now(), heard_at = now() + interval '10 s'")
+    if listened:
+        await execute(
+            "INSERT INTO pulses (name, since) VALUES (:name, now() - interval '1 h')",
+            name=LISTENING,
+        )
+
+    await run(resolve_unknown, **{**DECISION, "max_sends": 1})
+
+    job, [attempt] = await run(get_job, job_id), await run(list_attempts, job_id)
+    assert job.state is (JobState.QUEUED if listened else JobState.FAILED)
+    assert attempt.fate is (Fate.ABSENT if listened else Fate.DOUBTFUL)
+
+
+async def test_what_is_followed_when_it_is_decided_was_sent_when_that_attempt_was(
+    run, execute, enqueue, doubt, claim
+):
+    job_id = await enqueue()
+    first = await doubt()
+    again = await claim()
+    await run(move_jobs, [lose_sight(again.id, again.lease, error="no reply", due_in=0)])
+    await execute(
+        "UPDATE attempts SET upstream_id = 'up-1' WHERE lease = :lease", lease=first.lease
+    )
+
+    await run(resolve_unknown, **DECISION)
+
+    job, attempts = await run(get_job, job_id), await run(list_attempts, job_id)
+    assert (job.state, job.upstream_id) == (JobState.IN_QUEUE, "up-1")
+    assert job.submitted_at == attempts[0].sent_at
+
+
+async def test_a_cancel_that_was_told_to_wait_counts_as_no_try(run, enqueue, take):
+    job_id = await enqueue()
+    poll = await take("u")
+    await run(move_jobs, [ask_again(poll.id, poll.lease, state=JobState.IN_QUEUE, due_in=0)])
+    await run(cancel_jobs, job_ids=[job_id])
+    [row] = await run(claim_cancels, **LIMITS, lease=new_id())
+
+    await run(move_jobs, [snooze_cancel(row.id, row.lease, state=JobState.IN_QUEUE)])
+
+    assert row.tries == 1
+    assert (await run(get_job, job_id)).cancel_tries == 0
+
+
+async def test_what_last_went_wrong_is_told_until_something_else_does(run, enqueue, claim):
+    job_id = await enqueue()
+    row = await claim()
+    await run(move_jobs, [retry_submit(row.id, row.lease, error="500", due_in=0)])
+    again = await claim()
+
+    await run(move_jobs, [accept(again.id, again.lease, upstream_id="u", due_in=60)])
+
+    assert (await run(get_job, job_id)).error == "500"
+
+
+async def test_a_job_that_is_followed_although_it_was_cancelled_has_no_reason_yet(
+    run, enqueue, doubt, claim
+):
+    job_id = await enqueue()
+    first = await doubt()
+    again = await claim()
+    await run(follow_hints, [(job_id, first.lease, "up-1")])
+    await run(cancel_jobs, job_ids=[job_id])
+
+    await run(move_jobs, [retry_submit(again.id, again.lease, error="500", due_in=0)])
+
+    job = await run(get_job, job_id)
+    assert (job.state, job.reason) == (JobState.IN_QUEUE, None)
+
+
+async def test_when_the_upstream_last_spoke_of_a_job_counts_from_the_last_poll(
+    run, execute, enqueue, take
+):
+    await enqueue()
+    poll = await take("u")
+    await run(move_jobs, [ask_again(poll.id, poll.lease, state=JobState.IN_QUEUE, due_in=0)])
+    await execute("UPDATE jobs SET submitted_at = now() - interval '1 h'")
+
+    [row] = await run(claim_polls, **LIMITS, lease=new_id())
+
+    assert row.unseen_seconds < 60
+    assert row.age_seconds == pytest.approx(3600, abs=60)
+
+
+async def test_a_retry_forgets_that_the_upstream_was_told_to_stop_the_run_before(
+    run, execute, enqueue, take
+):
+    job_id = await enqueue()
+    poll = await take("u")
+    await run(
+        move_jobs,
+        [end(poll.id, poll.lease, state=JobState.TIMED_OUT, reason=Reason.RAN_TOO_LONG)],
+    )
+    await execute(
+        "UPDATE jobs SET cancel_requested_at = now(), cancel_sent_at = now(), cancel_tries = 3"
+    )
+
+    await run(retry_jobs, job_ids=[job_id])
+
+    job = await run(get_job, job_id)
+    assert (job.cancel_requested_at, job.cancel_sent_at, job.cancel_tries) == (None, None, 0)

@@ -98,3 +98,11 @@ def test_the_table_has_a_row_for_each_end_and_says_how_often():
 )
 def test_how_often_and_how_far_apart_is_said_in_words(retry, said):
     assert [words for words in said if words not in str(retry)] == []
+
+
+def test_each_reason_has_its_own_advice_and_none_has_none():
+    advice = {reason: find_advice(reason) for reason in Reason}
+
+    assert "jobs retry" in str(advice[Reason.UPSTREAM_FAILED])
+    assert "correct the input" in str(advice[Reason.UPSTREAM_REFUSED])
+    assert find_advice(None) is None
