@@ -86,6 +86,7 @@ class Quota:
         self._take = redis.register_script(quota_scripts.TAKE)
         self._give_back = redis.register_script(quota_scripts.GIVE_BACK)
         self._extend = redis.register_script(quota_scripts.EXTEND)
+        self._held = redis.register_script(quota_scripts.HELD)
         self._refused = redis.register_script(quota_scripts.REFUSED)
         self._restore = redis.register_script(quota_scripts.RESTORE)
         self._usage = redis.register_script(quota_scripts.USAGE)
@@ -175,6 +176,10 @@ class Quota:
             ],
         )
         return int(learned) if is_news else None
+
+    async def held(self, operation: str, endpoint: str) -> bool:
+        """Whether a call was refused a moment ago: what has turns to come does not go."""
+        return bool(await self._held(keys=self._keys(operation, endpoint)))
 
     async def usage(self, operation: str, endpoint: str) -> Usage:
         """How much is taken now."""

@@ -160,6 +160,12 @@ redis.call('HSET', pace, 'learned', learned, 'good', learned, 'step', step, 'cha
 return {{learned, 1}}
 """
 
+# -> 1 if nothing may go just now
+HELD: Final = f"""
+{_NOW}
+return tonumber(redis.call('HGET', KEYS[6], 'hold') or 0) > now and 1 or 0
+"""
+
 # keep s, learned or 0, step, patience, then pairs of (ms until it leaves the window, count)
 RESTORE: Final = f"""
 local window, known, pace = KEYS[1], KEYS[4], KEYS[6]

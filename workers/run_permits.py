@@ -1,6 +1,7 @@
 """The permits of one run of a lane: taken before it claims, kept while it calls, given back."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from workers.operator_settings import OWN
 from workers.runtime import Runtime
 
 LEASE_SECONDS = 15.0  # those of a dead worker come free after this
+LOOK_SECONDS = 0.02  # between two looks at whether another was refused
 
 log = structlog.get_logger()
 
@@ -35,6 +37,8 @@ class RunPermits:
         self._endpoint = endpoint
         self._lease = lease
         self._held = 0
+        self._looked_at = -LOOK_SECONDS
+        self._stopped = False
         self._speaking = asyncio.Lock()  # what is said of them to Redis comes there in order
 
     async def take(self, want: int) -> Permits:
@@ -75,6 +79,17 @@ class RunPermits:
             permits = await ask()
         self._held = permits.count
         return permits
+
+    async def may_go(self) -> bool:
+        """Whether a call whose turn has come may go: no other run has been refused meanwhile."""
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
+            try:
+                self._stopped = await self._runtime.quota.held(self._operation, self._endpoint)
+            except RedisError as error:
+                log.warning("hold_not_known", error=str(error))
+        return not self._stopped
 
     async def refused(self) -> None:
         """A call was refused for the limit: all workers learn of it, and Postgres what it told."""

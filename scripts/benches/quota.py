@@ -26,7 +26,7 @@ from workers.runtime import Runtime
 from workers.settings import Settings
 
 ENDPOINT = "bench"
-CALL_SECONDS = 0.05
+CALL_SECONDS = 0.02
 JOB_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 BATCH = 500

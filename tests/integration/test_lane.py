@@ -133,6 +133,29 @@ async def test_what_has_not_gone_when_a_call_is_told_to_wait_goes_back_unsent_to
 
 
 @pytest.mark.usefixtures("emulator")
+async def test_what_has_not_gone_when_another_run_of_the_lane_is_refused_does_not_go_either(
+    runtime, monkeypatch
+):
+    monkeypatch.setattr(quota, "AHEAD_SECONDS", 6.0)
+    await put_limit(runtime, {"per_10_seconds": 5})
+    await use_up(runtime, SUBMIT)
+    job_ids = [await add_job(runtime, prompt=f"fox {number}") for number in range(4)]
+
+    run = asyncio.create_task(LaneRun(runtime, SUBMIT, FLUX).run())
+    async with asyncio.timeout(10):
+        while (await find_job(runtime, job_ids[0])).upstream_id is None:  # noqa: ASYNC110 -- a row
+            await asyncio.sleep(0.02)
+    limit = await runtime.limit(FLUX, SUBMIT.operation)
+    monkeypatch.setattr(quota, "HOLD_SECONDS", 30.0)
+    await runtime.quota.refused(SUBMIT.operation, FLUX, limit=limit)
+    claimed = await run
+
+    states = [(await find_job(runtime, job_id)).state for job_id in job_ids]
+    assert claimed >= 2
+    assert states == [JobState.IN_QUEUE, *[JobState.QUEUED] * 3]
+
+
+@pytest.mark.usefixtures("emulator")
 async def test_a_worker_whose_loop_is_late_begins_little_and_goes_on_with_what_is_under_way(
     runtime,
 ):
