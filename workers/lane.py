@@ -280,7 +280,7 @@ class LaneRun(Generic[Row, End]):
             await self._hand_back(unsent)
 
     async def _call(self, row: Row, wait: float) -> End | None:
-        """Act once its turn has come; None if another call of the lane was told to wait meanwhile."""
+        """Act once its turn has come; None if another of the lane was told to wait meanwhile."""
         if wait:
             await asyncio.sleep(wait)
             self._held = self._held or not await self._permits.may_go()
