@@ -493,3 +493,13 @@ async def test_a_closed_lane_is_shown_as_long_as_it_is_closed(database):
 
     assert (lane.waiting, lane.closed_reason) == (0, "429")
     assert later == []
+
+
+async def test_of_each_endpoint_its_own_waiting_jobs_are_counted(database):
+    for endpoint in (FLUX, "another", "another"):
+        await add_job(database, endpoint=endpoint)
+
+    async with database.begin() as session:
+        lanes = await list_lane_states(session, stage=SUBMIT)
+
+    assert [(lane.endpoint, lane.waiting) for lane in lanes] == [("another", 2), (FLUX, 1)]
