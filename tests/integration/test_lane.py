@@ -79,6 +79,8 @@ async def test_a_job_is_submitted_polled_archived_and_billed_once(runtime, emula
     await LaneRun(runtime, SUBMIT, FLUX).run()
     job = await run_until(runtime, POLL, job_id, {JobState.COMPLETED})
     assert await LaneRun(runtime, ARCHIVE, FLUX).run() == 1
+    asked = (await emulator.get("/admin/stats")).json()["endpoints"][FLUX]["status"]["requests"]
+    assert job.polls == asked
 
     async with runtime.database.begin() as session:
         [artifact] = await list_artifacts(session, job_ids=[job_id])

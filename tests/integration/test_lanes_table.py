@@ -503,3 +503,9 @@ async def test_of_each_endpoint_its_own_waiting_jobs_are_counted(database):
         lanes = await list_lane_states(session, stage=SUBMIT)
 
     assert [(lane.endpoint, lane.waiting) for lane in lanes] == [("another", 2), (FLUX, 1)]
+
+
+async def test_a_claim_takes_nothing_of_another_endpoint(database):
+    await add_job(database, endpoint="another")
+
+    assert await claim(database) == []

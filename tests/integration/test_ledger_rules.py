@@ -26,6 +26,7 @@ from models.transitions import (
     find_orphaned_endpoints,
     find_unresolved_endpoints,
     follow_hints,
+    hasten_decisions,
     lose_sight,
     move_jobs,
     note_cancel,
@@ -598,3 +599,120 @@ async def test_a_retry_forgets_that_the_upstream_was_told_to_stop_the_run_before
 
     job = await run(get_job, job_id)
     assert (job.cancel_requested_at, job.cancel_sent_at, job.cancel_tries) == (None, None, 0)
+
+
+async def test_of_two_jobs_that_share_an_upstream_id_one_that_is_gone_is_so_alone(
+    run, enqueue, take
+):
+    """Ids of two endpoints of the upstream may be the same."""
+    await enqueue(priority=9)
+    first = await take("u")
+    job_id = await enqueue(priority=8)
+    await take("u")
+
+    await run(move_jobs, [send_anew(first.id, first.lease, error="404", due_in=60)])
+
+    [attempt] = await run(list_attempts, job_id)
+    assert attempt.fate is None
+
+
+async def test_a_late_answer_hastens_no_job_that_has_been_decided(run, enqueue, claim):
+    job_id = await enqueue()
+    row = await claim()
+    await run(move_jobs, [retry_submit(row.id, row.lease, error="500", due_in=600)])
+
+    await run(hasten_decisions, [(job_id, row.lease)])
+
+    job = await run(get_job, job_id)
+    assert job.next_at > job.created_at + timedelta(seconds=300)
+
+
+async def test_a_late_answer_hastens_its_job_whatever_else_was_sent_since(run, enqueue, claim):
+    job_id = await enqueue(priority=9)
+    row = await claim()
+    await run(move_jobs, [lose_sight(row.id, row.lease, error="no reply", due_in=600)])
+    await enqueue()
+    await claim()
+
+    await run(hasten_decisions, [(job_id, row.lease)])
+
+    job = await run(get_job, job_id)
+    assert job.next_at < job.created_at + timedelta(seconds=300)
+
+
+async def test_a_run_that_was_heard_of_before_it_is_decided_is_in_no_doubt(
+    run, execute, enqueue, claim
+):
+    job_id = await enqueue()
+    row = await claim()
+    await run(move_jobs, [lose_sight(row.id, row.lease, error="no reply", due_in=0)])
+    await execute("UPDATE attempts SET upstream_id = 'up-1'")
+
+    await run(resolve_unknown, **DECISION)
+
+    job, [attempt] = await run(get_job, job_id), await run(list_attempts, job_id)
+    assert (job.state, job.error, attempt.fate) == (JobState.IN_QUEUE, "no reply", None)
+
+
+async def test_nothing_is_seen_to_be_absent_once_nobody_listens_any_more(
+    run, execute, enqueue, claim
+):
+    job_id = await enqueue()
+    row = await claim()
+    await run(move_jobs, [lose_sight(row.id, row.lease, error="no reply", due_in=0)])
+    await execute("UPDATE endpoint_stats SET hinted_at = now(), heard_at = now() + interval '10 s'")
+    await execute(
+        "INSERT INTO pulses (name, since, at) "
+        "VALUES (:name, now() - interval '1 h', now() - interval '60 s')",
+        name=LISTENING,
+    )
+
+    await run(resolve_unknown, **DECISION)
+
+    [attempt] = await run(list_attempts, job_id)
+    assert attempt.fate is Fate.DOUBTFUL
+
+
+async def test_a_cancel_that_is_handed_back_counts_as_no_try(run, enqueue, take):
+    job_id = await enqueue()
+    poll = await take("u")
+    await run(move_jobs, [ask_again(poll.id, poll.lease, state=JobState.IN_QUEUE, due_in=0)])
+    await run(cancel_jobs, job_ids=[job_id])
+    [row] = await run(claim_cancels, **LIMITS, lease=new_id())
+
+    await run(hand_back, StageName.CANCEL, lease=row.lease, ids=[row.id])
+
+    assert (await run(get_job, job_id)).cancel_tries == 0
+
+
+async def test_what_is_handed_back_and_followed_was_sent_when_that_attempt_was(
+    run, enqueue, doubt, claim
+):
+    job_id = await enqueue()
+    first = await doubt()
+    again = await claim()
+    await run(follow_hints, [(job_id, first.lease, "up-1")])
+
+    await run(hand_back, StageName.SUBMIT, lease=again.lease, ids=[again.id])
+
+    job, attempts = await run(get_job, job_id), await run(list_attempts, job_id)
+    assert (job.state, job.upstream_id) == (JobState.IN_QUEUE, "up-1")
+    assert job.submitted_at == attempts[0].sent_at
+
+
+async def test_a_job_that_was_never_asked_for_is_asked_for_before_it_is_given_up(
+    run, execute, enqueue, claim
+):
+    job_id = await enqueue(start_seconds=600.0)
+    row = await claim()
+    await run(move_jobs, [accept(row.id, row.lease, upstream_id="u", due_in=60)])
+    await execute(
+        "UPDATE jobs SET submitted_at = now() - interval '9 s', start_by = now() - interval '1 s', "
+        "next_at = now() + interval '60 s'"
+    )
+
+    assert await run(expire_jobs) == []
+
+    job = await run(get_job, job_id)
+    assert job.cancel_requested_at is None
+    assert job.next_at < job.created_at + timedelta(seconds=30)
