@@ -23,6 +23,7 @@ READ_BY_ROUTES = (
     forms.LinkRequest,
     forms.EstimateRequest,
     forms.LaneRequest,
+    forms.KeyChange,
     forms.KeyRequest,
     forms.RotateRequest,
 )
