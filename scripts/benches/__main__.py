@@ -34,8 +34,8 @@ BENCHES: dict[str, Callable[[bool], Report]] = {
     "polling": polling.measure,
     "quota": quota.measure,
     "rows": rows.measure,
-    "throughput": throughput.measure,
     "scaleout": scaleout.measure,
+    "throughput": throughput.measure,
 }
 
 
