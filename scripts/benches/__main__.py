@@ -44,7 +44,8 @@ def main() -> int:
     console = Console(highlight=False, emoji=False)
     if options.name is None:
         for name, measure in BENCHES.items():
-            console.print(f"{name:<12}{(measure.__doc__ or '').partition('.')[0]}")
+            said = (measure.__doc__ or "").partition(".")[0]
+            console.print(f"{name:<12}{said}", soft_wrap=True)
         return 0
     try:
         report = BENCHES[options.name](options.quick)
