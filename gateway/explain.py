@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from models.job import TERMINAL, Job, JobState, OnUnknown
 from models.lane import LaneView, StageName
 
+SOON_SECONDS = 1.0
+
 
 def explain(job: Job, lanes: Sequence[LaneView]) -> str:
     """Why a job is where it is, in words."""
@@ -25,7 +27,9 @@ def explain(job: Job, lanes: Sequence[LaneView]) -> str:
                 )
     due = max((job.next_at - dt.datetime.now(dt.UTC)).total_seconds(), 0) if job.next_at else 0
     words = {
-        JobState.QUEUED: f"waits for its turn in the quota; due in {due:.1f} s",
+        JobState.QUEUED: "waits for its turn in the quota"
+        if due <= SOON_SECONDS
+        else f"is to be sent in {due:,.0f} s, and not before",
         JobState.SUBMITTING: "a /run is on its way",
         JobState.IN_QUEUE: f"in the upstream's queue; asked for again in {due:.1f} s",
         JobState.IN_PROGRESS: f"being generated; asked for again in {due:.1f} s",
