@@ -40,6 +40,7 @@ CROWDED_SECONDS = 1.0  # until it is tried again
 LATE_SECONDS = 0.1  # a loop that is no later than this is not too busy
 LONGEST_LATE_SECONDS = 1.0  # that a bell is put off for it
 MARGIN_SECONDS = 10.0  # of a run over its longest call: for the claim
+STOP_SECONDS = 6.0  # longer than psycopg takes to withdraw a query
 
 log = structlog.get_logger()
 
@@ -148,7 +149,7 @@ class LaneRun(Generic[Row, End]):
             rows = await self._stage.claim(self._runtime, self._want(permits.count))
             if rows:  # from here on: a Redis that hangs must not cost them their lease
                 for beat in (self._keep_rows([row.id for row in rows]), self._keep_permits()):
-                    held.push_async_callback(_stop, asyncio.create_task(beat))
+                    held.push_async_callback(stop_task, asyncio.create_task(beat))
             await self._permits.give_back(unused=permits.count - len(rows))
             full = len(rows) == permits.count  # more waits, perhaps for permits that come free
             await self._chain_own(full=full)
@@ -355,7 +356,11 @@ def _read_ends(
     return ends, unsent
 
 
-async def _stop(task: asyncio.Task[None]) -> None:
-    """Cancel it, and wait until it has given up the connection that it may hold."""
-    task.cancel()
-    await asyncio.wait([task])
+async def stop_task(task: asyncio.Task[None]) -> None:
+    """Cancel it, and wait until it has given up the connection that it may hold.
+
+    More than once, for a cancel can be swallowed: see `pause` in gateway/cli/console.py.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=STOP_SECONDS)

@@ -1,6 +1,5 @@
 """Follow a campaign: a live bar on a terminal, a line now and then elsewhere; and its summary."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.console import notes, out, say_bytes, say_seconds, say_usd
+from gateway.cli.console import notes, out, pause, say_bytes, say_seconds, say_usd
 from models.campaign import Ending, Progress, count_endings, count_jobs, get_campaign
 from models.lane import LaneView, find_lanes
 from workers.runtime import Runtime
@@ -77,7 +76,7 @@ async def follow_campaign(runtime: Runtime, campaign_id: UUID) -> Progress:
                 said_at = pace.seconds
             if progress.settled:
                 return progress
-            await asyncio.sleep(REFRESH_SECONDS)
+            await pause(REFRESH_SECONDS)
 
 
 def draw(progress: Progress, pace: Pace, held: Sequence[LaneView]) -> Group:

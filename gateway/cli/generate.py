@@ -21,6 +21,7 @@ from gateway.cli.console import (
     note_unlisted,
     notes,
     out,
+    pause,
     print_json,
     run,
     say_bytes,
@@ -160,7 +161,7 @@ async def _watch(runtime: Runtime, job_id: UUID, spinner: Status) -> tuple[Job, 
             return job, artifacts
         why = explain(job, lanes) if job.state not in TERMINAL else "storing its files"
         spinner.update(escape(why))
-        await asyncio.sleep(LOOK_SECONDS)
+        await pause(LOOK_SECONDS)
 
 
 def show_result(runtime: Runtime, job: Job, artifacts: list[Artifact]) -> None:
