@@ -275,10 +275,10 @@ class LaneRun(Generic[Row, End]):
         finally:
             for task in pending:
                 task.cancel()
-        unsent += [UUID(task.get_name()) for task in pending]
-        if unsent:
-            await self._permits.give_back(unused=len(unsent))
-            await self._hand_back(unsent)
+        # What was dropped on its way may have reached the upstream: it counts as a call.
+        await self._permits.give_back(unused=len(unsent))
+        if to_hand_back := [*unsent, *(UUID(task.get_name()) for task in pending)]:
+            await self._hand_back(to_hand_back)
 
     async def _call(self, row: Row, wait: float) -> End | None:
         """Act once its turn has come; None if another of the lane was told to wait meanwhile."""
@@ -315,18 +315,27 @@ class LaneRun(Generic[Row, End]):
             return {}
 
     async def _try_record(self, ends: Sequence[End]) -> Chain:
-        async for attempt in stamina.retry_context(
-            on=DatabaseUnavailable, timeout=self._stage.record_seconds, attempts=None, wait_max=2.0
-        ):
+        async for attempt in self._retries():
             with attempt:
                 return await self._stage.record(self._runtime, self._endpoint, ends)
         raise AssertionError("unreachable: the last attempt raises")
 
+    def _retries(self) -> AsyncIterator[stamina.Attempt]:
+        return stamina.retry_context(
+            on=DatabaseUnavailable, timeout=self._stage.record_seconds, attempts=None, wait_max=2.0
+        )
+
     async def _hand_back(self, ids: Sequence[UUID]) -> None:
-        """Of what was not sent; a lane that was told to wait is rung when its record says so."""
-        async with self._runtime.database.begin() as session:
-            rows = await hand_back(session, self._stage.name, lease=self._lease, ids=ids)
-        log.info("leases_handed_back", rows=rows)
+        """Of what was not sent; a lane that was told to wait is rung when its record says so.
+
+        While Postgres is away, for a while again: a submission that is not handed back counts as
+        one that may have been sent.
+        """
+        async for attempt in self._retries():
+            with attempt:
+                async with self._runtime.database.begin() as session:
+                    rows = await hand_back(session, self._stage.name, lease=self._lease, ids=ids)
+                log.info("leases_handed_back", rows=rows)
         if not self._held:
             await self._ring(self._stage.name, 0.0)
 

@@ -9,6 +9,8 @@ from endpoints import quota
 from models.artifact import ArtifactState, list_artifacts
 from models.attempt import Answer, Fate
 from models.base import new_id
+from models.claims import hand_back
+from models.errors import DatabaseUnavailable
 from models.interventions import cancel_jobs, hasten_polls
 from models.job import TERMINAL, JobState, OnUnknown, Reason
 from models.job_queries import get_job, list_attempts
@@ -176,6 +178,29 @@ async def test_a_worker_whose_loop_is_late_begins_little_and_goes_on_with_what_i
     rest = await LaneRun(runtime, SUBMIT, FLUX).run()
 
     assert (first, second, polled, rest) == (10, 1, 11, 19)
+
+
+async def test_what_has_not_gone_is_handed_back_although_postgres_is_away_for_a_moment(
+    runtime, emulator, monkeypatch
+):
+    monkeypatch.setattr(quota, "AHEAD_SECONDS", 3.0)
+    await put_limit(runtime, {"per_10_seconds": 10})
+    await use_up(runtime, SUBMIT)
+    await take_at_most(emulator, 1)
+    job_ids = [await add_job(runtime, prompt=f"fox {number}") for number in range(4)]
+    failures = iter([DatabaseUnavailable("it restarts")] * 2)
+
+    async def fail_twice(*arguments, **options):
+        if failure := next(failures, None):
+            raise failure
+        return await hand_back(*arguments, **options)
+
+    monkeypatch.setattr("workers.lane.hand_back", fail_twice)
+
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    states = [(await find_job(runtime, job_id)).state for job_id in job_ids]
+    assert states == [JobState.IN_QUEUE, *[JobState.QUEUED] * 3]
 
 
 async def test_a_refusal_teaches_a_limit_that_outlives_redis(runtime, emulator):
