@@ -18,7 +18,7 @@ from scripts.benches import (
     scaleout,
     throughput,
 )
-from scripts.benches.plot import draw
+from scripts.benches.page import write_page
 from scripts.benches.report import Report
 from workers.stack.supervisor import StackError
 
@@ -55,8 +55,8 @@ def main() -> int:
     report.show(console)
     if options.json:
         report.write(options.json)
-    if options.plot:
-        draw(report.charts, options.plot)
+    if options.page:
+        write_page(report, options.page)
     return 0 if report.met else MISSED
 
 
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add("name", nargs="?", choices=BENCHES, help="what to measure; without it, they are listed")
     add("--quick", action="store_true", help="small numbers: that it works, not how fast")
     add("--json", type=Path, metavar="FILE", help="the figures and bars go there as well")
-    add("--plot", type=Path, metavar="FILE", help="a picture of them, as PNG")
+    add("--page", type=Path, metavar="FOLDER", help="as NAME.md, and as a picture, NAME.png")
     return parser
 
 

@@ -6,12 +6,16 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from scripts.benches.report import Chart
 
 WIDTH_INCHES, HEIGHT_INCHES = 6.4, 4.0  # of one chart
 DOTS_PER_INCH = 110
+TICKS = 12  # named on a logarithmic axis, at most
+MOST_NAMED_RATIO = 500  # of its ends, for 2 and 5 to be named besides the powers
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -44,11 +48,22 @@ def _draw(axes: Axes, chart: Chart) -> None:
         axes.axhline(value, color="black", linestyle="--", linewidth=1, label=name)
     if "x" in chart.logarithmic:
         axes.set_xscale("log")
+        _name_ticks(axes.xaxis)
     if "y" in chart.logarithmic:
         axes.set_yscale("log")
+        _name_ticks(axes.yaxis)
     else:
         axes.set_ylim(bottom=0)
     axes.set_title(chart.title)
     axes.set_xlabel(chart.x)
     axes.set_ylabel(chart.y)
     axes.legend()
+
+
+def _name_ticks(axis: Axis) -> None:
+    """In figures, not in powers; those between them too, where there is room for them."""
+    low, high = axis.get_view_interval()
+    between = (1.0, 2.0, 5.0) if high < low * MOST_NAMED_RATIO else (1.0,)
+    axis.set_major_locator(LogLocator(subs=between, numticks=TICKS))
+    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,.12g}"))
+    axis.set_minor_formatter(NullFormatter())

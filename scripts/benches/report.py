@@ -105,15 +105,17 @@ class Report:
             table.add_row(
                 row.part if row.part != before else "",
                 f"{row.what}, {row.unit}" if row.unit else row.what,
-                _say(row.value),
-                _say(row.beside),
-                _say(row.ratio),
+                say_figure(row.value),
+                say_figure(row.beside),
+                say_figure(row.ratio),
             )
             before = row.part
         console.print(table)
         for bar in self.bars:
             word = "[green]met[/green]   " if bar.met else "[red]missed[/red]"
-            console.print(f"{word} {bar.what}: {_say(bar.value)}, {bar.sense} {_say(bar.bar)}")
+            console.print(
+                f"{word} {bar.what}: {say_figure(bar.value)}, {bar.sense} {say_figure(bar.bar)}"
+            )
 
     def write(self, path: Path) -> None:
         """As JSON."""
@@ -129,7 +131,8 @@ def find_percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
 
-def _say(value: float | None) -> str:
+def say_figure(value: float | None) -> str:
+    """As people read it: nothing for None."""
     if value is None:
         return ""
     return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"

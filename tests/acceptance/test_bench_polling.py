@@ -1,67 +1,36 @@
 """The benchmark of polling runs, and what it says of jobs is true; how fast it is is not asked."""
 
-import json
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from endpoints.forecast import SOONEST_SECONDS
 from scripts.benches.pollers import Forecast, back_off, draw_durations, watch, watch_loop
 
-BENCH = Path(__file__).parents[2] / "scripts" / "bench"
-MET, MISSED = 0, 1
-PNG = b"\x89PNG"
 SILENT, HINTED = (f"live, 2 s ± 10 %, {how} webhooks" for how in ("without", "with"))
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """What `scripts/bench polling --quick` writes, as JSON and as a picture."""
-    folder = tmp_path_factory.mktemp("bench")
-    table, picture = folder / "polling.json", folder / "polling.png"
-    ended = subprocess.run(
-        [BENCH, "polling", "--quick", f"--json={table}", f"--plot={picture}"],
-        env={**os.environ, "PRESSROOM_DATA_DIR": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    # On a busy machine a bar of time may be missed.
-    assert ended.returncode in {MET, MISSED}, ended.stderr
-    assert table.exists(), ended.stderr
-    assert not (folder / "bench").exists()
-    return json.loads(table.read_text()), picture.read_bytes()
+def figures(run_bench):
+    return run_bench("polling")
 
 
-def find(ran, part, what):
-    written, _ = ran
-    [row] = [row for row in written["rows"] if (row["part"], row["what"]) == (part, what)]
-    return row["value"]
-
-
-def test_every_job_completes_and_every_poll_is_recorded(ran):
+def test_every_job_completes_and_every_poll_is_recorded(figures):
     for part in (SILENT, HINTED):
-        assert find(ran, part, "jobs") == 20
-        assert find(ran, part, "unfinished") == 0
-        assert find(ran, part, "polls that no row counts") == 0
+        assert figures.find(part, "jobs") == 20
+        assert figures.find(part, "unfinished") == 0
+        assert figures.find(part, "polls that no row counts") == 0
 
 
-def test_no_end_is_seen_before_it_came(ran):
+def test_no_end_is_seen_before_it_came(figures):
     for part in (SILENT, HINTED):
-        assert find(ran, part, "polls a job") >= 1
-        assert -0.01 < find(ran, part, "lag p50") < 30
+        assert figures.find(part, "polls a job") >= 1
+        assert -0.01 < figures.find(part, "lag p50") < 30
 
 
-def test_each_duration_is_simulated_and_drawn(ran):
-    written, picture = ran
-    simulated = {row["part"] for row in written["rows"] if row["part"].startswith("simulated")}
+def test_each_duration_is_simulated_and_drawn(figures):
+    simulated = {row["part"] for row in figures.rows if row["part"].startswith("simulated")}
 
     assert len(simulated) == 6
-    assert picture.startswith(PNG)
-    for bar in written["bars"]:
+    for bar in figures.bars:
         assert bar["met"] is (bar["value"] <= bar["bar"])
 
 
