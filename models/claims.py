@@ -123,10 +123,10 @@ CLAIM_DELIVERIES = {
 
 
 async def claim_polls(session: AsyncSession, **claim: Unpack[Claim]) -> Sequence[Poll]:
-    """Take up to `limit` jobs in flight that are due; the longest overdue first.
+    """Take up to `limit` jobs in flight that are due, those nearest to losing their result first.
 
-    A job is due when it is likely to be done, so that is also the order in which results are
-    nearest to being lost.
+    They are those whose result is kept but a minute, and then the longest overdue: a job is due
+    when it is likely to be done.
     """
     return [
         Poll(

@@ -43,6 +43,7 @@ class JobState(enum.StrEnum):
 
 IN_FLIGHT = (JobState.IN_QUEUE, JobState.IN_PROGRESS)
 # Of those in flight: which are asked for, and which are to be cancelled first.
+KEPT_SHORTLY = "route = 'runsync'"  # the upstream keeps a result for a minute
 TO_POLL = (
     "state IN ('in_queue', 'in_progress')"
     " AND (cancel_requested_at IS NULL OR cancel_sent_at IS NOT NULL)"
@@ -142,6 +143,13 @@ class Job(Base):
             "next_at",
             "id",
             postgresql_where=text(TO_POLL),
+        ),
+        Index(
+            "jobs_to_poll_first",  # claims.claim_polls
+            "endpoint",
+            "next_at",
+            "id",
+            postgresql_where=text(f"{TO_POLL} AND {KEPT_SHORTLY}"),
         ),
         Index(
             "jobs_to_cancel",  # claims.claim_cancels, the same

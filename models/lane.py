@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import SUSPECT_DEATHS, SUSPECTED, Base, word_column
-from models.job import TO_CANCEL, TO_POLL
+from models.job import KEPT_SHORTLY, TO_CANCEL, TO_POLL
 
 CLOSE_SECONDS = 1.0  # the first time; twice as long each time after, without an answer between
 CLOSE_SECONDS_MOST = 8.0  # a probe costs one call: so soon is it noticed that all is well again
@@ -87,6 +87,9 @@ def due_rows(stage: StageName) -> str:
     :proven. States and stage stand in the text, for a generic plan cannot prove that a parameter
     matches a partial index.
 
+    Of polls, those go first whose result the upstream keeps but a minute; then, as in every stage
+    but submit, what is longest overdue: it is likeliest to be done, and nearest to being lost.
+
     A row whose worker died is claimed alone: if it kills the next one as well, it is known which
     it was. Whoever held it last is dead if its lease was neither given back nor extended. Its last
     chance it has with a worker that is proven (`:proven`) not to die of something else.
@@ -98,6 +101,25 @@ def due_rows(stage: StageName) -> str:
         order, columns, joined = "next_at, id", "next_at", ""
     rows = f"""{DUE_ROWS[stage]} AND endpoint = :endpoint AND next_at <= now() {joined}
         AND {_SPARED} AND (:proven OR NOT {_LAST_CHANCE})"""
+
+    def take(which: str, limit: str) -> str:
+        return f"""
+            SELECT id, lease, deaths, {columns} FROM {rows} {which}
+              AND NOT EXISTS (
+                SELECT FROM lanes WHERE {lane}
+                  AND (lanes.paused OR lanes.closed_until > now()))
+            ORDER BY {order} LIMIT {limit} FOR UPDATE SKIP LOCKED"""  # noqa: S608 -- the same
+
+    most = "(SELECT rows FROM most)"
+    if stage is StageName.POLL:
+        rest = f"{most} - (SELECT count(*) FROM urgent)"  # noqa: S608 -- the same
+        urgent = f"urgent AS MATERIALIZED ({take(f'AND {KEPT_SHORTLY}', most)}),"
+        locked = f"""
+            SELECT *, false AS later FROM urgent
+            UNION ALL SELECT *, true FROM ({take(f"AND NOT {KEPT_SHORTLY}", rest)}) AS others"""  # noqa: S608
+        places = f"later, {order}"
+    else:
+        urgent, locked, places = "", take("", most), order
     return f"""
         probe AS MATERIALIZED (
             -- Of several that come at once, one finds the lane still open.
@@ -108,21 +130,14 @@ def due_rows(stage: StageName) -> str:
               -- Not EXISTS, which would rather read the table than the index.
               AND (SELECT true FROM {rows} ORDER BY {order} LIMIT 1)
             RETURNING 1
-        ), found AS MATERIALIZED (
+        ), most AS MATERIALIZED (
+            SELECT CASE WHEN EXISTS (SELECT FROM lanes WHERE {lane} AND lanes.closures > 0)
+                THEN least(CAST(:limit AS int), (SELECT count(*) FROM probe))
+                ELSE :limit END AS rows
+        ), {urgent} found AS MATERIALIZED (
             SELECT id, lease IS NOT NULL OR deaths > 0 AS suspect,
-                row_number() OVER (ORDER BY {order}) AS place
-            FROM (
-                SELECT id, lease, deaths, {columns}
-                FROM {rows}
-                  AND NOT EXISTS (
-                    SELECT FROM lanes WHERE {lane}
-                      AND (lanes.paused OR lanes.closed_until > now()))
-                ORDER BY {order}
-                LIMIT (SELECT CASE WHEN EXISTS (
-                    SELECT FROM lanes WHERE {lane} AND lanes.closures > 0)
-                    THEN least(CAST(:limit AS int), (SELECT count(*) FROM probe)) ELSE :limit END)
-                FOR UPDATE SKIP LOCKED
-            ) AS locked
+                row_number() OVER (ORDER BY {places}) AS place
+            FROM ({locked}) AS locked
         ), due AS MATERIALIZED (
             SELECT id FROM found
             WHERE NOT suspect AND NOT EXISTS (SELECT FROM found WHERE place = 1 AND suspect)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from collections.abc import Mapping
 
 from sqlalchemy import text
 
@@ -28,7 +29,7 @@ async def run_jobs(settings: Settings, upstream: Upstream, *, jobs: int, seconds
     async with open_cli_runtime(settings) as runtime:
         await upstream.clear()
         await _lift_limits(runtime)
-        before = read_cpu(settings)
+        before, written_before = read_cpu(settings), await _read_written(runtime)
         began = time.time()
         numbers = iter(range(jobs))
         while batch := list(itertools.islice(numbers, BATCH)):
@@ -45,7 +46,7 @@ async def run_jobs(settings: Settings, upstream: Upstream, *, jobs: int, seconds
             )
         while await _count_open(runtime) and time.time() - began < seconds:  # noqa: ASYNC110 -- Postgres tells nobody
             await asyncio.sleep(LOOK_SECONDS)
-        after = read_cpu(settings)
+        after, written = read_cpu(settings), await _read_written(runtime)
         done = await _read_done(runtime, began)
     return Run(
         jobs=jobs,
@@ -55,6 +56,7 @@ async def run_jobs(settings: Settings, upstream: Upstream, *, jobs: int, seconds
             kind: used - before.get(kind, 0.0) for kind, used in after.items() if kind != NOT_OURS
         },
         polls=await upstream.count_polls(),
+        postgres={what: value - written_before[what] for what, value in written.items()},
     )
 
 
@@ -71,6 +73,19 @@ async def _count_open(runtime: Runtime) -> int:
     async with runtime.database.begin() as session:
         counted = await session.scalar(text("SELECT count(*) FROM jobs WHERE finished_at IS NULL"))
     return int(counted or 0)
+
+
+async def _read_written(runtime: Runtime) -> Mapping[str, float]:
+    async with runtime.database.begin() as session:
+        rows = await session.execute(
+            text("""
+                SELECT pg_database_size(current_database()) AS "bytes kept",
+                    pg_current_wal_insert_lsn() - '0/0'::pg_lsn AS "bytes of WAL",
+                    xact_commit AS transactions
+                FROM pg_stat_database WHERE datname = current_database()
+            """)
+        )
+        return {what: float(value) for what, value in rows.mappings().one().items()}
 
 
 async def _read_done(runtime: Runtime, began: float) -> list[Done]:

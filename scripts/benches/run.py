@@ -7,7 +7,7 @@ sends everything first and asks afterwards: half of the work is done before the 
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scripts.benches.report import find_percentile
 from scripts.benches.upstream import JOB_SECONDS
@@ -44,6 +44,7 @@ class Run:
         began: when the first of them was handed in.
         cpu: seconds, by kind of process; whoever handed the jobs in is not among them.
         polls: that the upstream was asked.
+        postgres: bytes that it keeps and wrote ahead, and transactions, of jobs that are recorded.
     """
 
     jobs: int
@@ -51,6 +52,7 @@ class Run:
     done: Sequence[Done]
     cpu: Mapping[str, float]
     polls: int
+    postgres: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.done:

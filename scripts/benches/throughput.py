@@ -105,6 +105,8 @@ def _add(report: Report, name: str, run: Run, floor: Run) -> None:
     if len(each) > 1:
         for kind, milliseconds in sorted(each.items(), key=lambda one: -one[1]):
             report.add(name, f"of it {kind}", milliseconds, "ms")
+    for what, value in run.postgres.items():
+        report.add(name, f"{what} a job", value / len(run.done))
     report.add(name, "polls a job", run.polls_each, "", floor.polls_each)
     if run.lag_seconds is not None:
         report.add(name, "seen after its end, p50", run.lag_seconds, "s", floor.lag_seconds)

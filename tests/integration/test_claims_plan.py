@@ -42,14 +42,15 @@ FILL = """
     INSERT INTO endpoint_stats (endpoint) SELECT 'endpoint-' || n FROM generate_series(0, 9) AS n;
 
     INSERT INTO jobs (id, endpoint, input, state, lease, upstream_id, next_at, finished_at,
-                      submitted_at, virtual_start)
+                      submitted_at, virtual_start, route)
     SELECT gen_random_uuid(), 'endpoint-' || n % 10, '{"prompt": "a fox"}', state,
         CASE WHEN state = 'submitting' THEN gen_random_uuid() END,
         'upstream-' || n,
         CASE WHEN state <> 'completed' THEN now() + make_interval(secs => n % 600 - 300) END,
         CASE WHEN state = 'completed' THEN now() END,
         now(),
-        CASE WHEN n % 600 < 300 THEN n END
+        CASE WHEN n % 600 < 300 THEN n END,
+        CASE WHEN n % 500 < 10 THEN 'runsync' ELSE 'run' END
     FROM generate_series(1, :jobs) AS n
     CROSS JOIN LATERAL (SELECT CASE
         WHEN n % 100 < 70 THEN 'completed' WHEN n % 100 < 80 THEN 'queued'
@@ -144,6 +145,17 @@ async def test_a_claim_takes_its_rows_from_its_own_index_in_order(filled, index)
     # The only rows sorted are those that were claimed: the index gives the due ones in order.
     due = plan[plan.index("CTE due") : plan.index(index)]
     assert "Sort" not in due, plan
+
+
+async def test_polls_that_go_first_are_taken_from_an_index_of_their_own(filled):
+    plan = await explain(
+        filled,
+        lambda session: claim_polls(
+            session, endpoint=ENDPOINT, limit=100, lease=new_id(), lease_seconds=15.0, proven=True
+        ),
+    )
+
+    assert "Index Scan using jobs_to_poll_first" in plan
 
 
 @pytest.mark.parametrize(
