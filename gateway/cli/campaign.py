@@ -25,8 +25,7 @@ from gateway.cli.console import (
 from gateway.cli.enqueue import Source, enqueue_file, plan_file
 from gateway.cli.follow import follow_campaign, show_summary, summarize
 from gateway.cli.ids import resolve_id
-from gateway.cli.inputs import BadInput, parse_duration, parse_sets
-from gateway.cli.prompt_file import FileFormat
+from gateway.cli.inputs import BadInput, parse_sets
 from models.campaign import (
     add_campaign,
     close_campaign,
@@ -37,6 +36,8 @@ from models.campaign import (
 )
 from models.fairness import HIGHEST, LOWEST, USUAL
 from models.job import OnUnknown
+from tasks.campaigns.prompt_file import FileFormat
+from tasks.campaigns.span import parse_span
 from workers.runtime import Runtime
 
 campaign_app = typer.Typer(help="Run and follow many jobs as one.", no_args_is_help=True)
@@ -92,7 +93,7 @@ def run_(
             policy = on_unknown or OnUnknown.RESUBMIT  # a dry run needs no database
         else:
             policy = (await runtime.operator_settings()).on_unknown
-        over_seconds = parse_duration(over) if over else 0.0
+        over_seconds = _read_span(over) if over else 0.0
         listed = runtime.catalogue.find(endpoint)
         if listed is None:
             note_unlisted(runtime.catalogue, endpoint)
@@ -253,6 +254,13 @@ def cancel(
             notes.print("every job of it has ended")
 
     run(body)
+
+
+def _read_span(said: str) -> float:
+    try:
+        return parse_span(said)
+    except ValueError as error:
+        raise BadInput(f"--over: {error}") from error
 
 
 async def _open_campaign(

@@ -19,8 +19,8 @@ from rich.table import Table
 
 from endpoints.catalogue import Basis, Catalogue, Estimate
 from gateway.cli.inputs import BadInput
-from gateway.cli.prompt_file import PromptFileError
 from models.errors import PressroomError
+from tasks.campaigns.prompt_file import PromptFileError
 from tasks.intake import InvalidRequest, say_suggestions
 from workers.app import make_app
 from workers.runtime import Runtime, open_runtime

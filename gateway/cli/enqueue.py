@@ -19,12 +19,12 @@ from rich.progress import Progress as Bar
 
 from endpoints.catalogue import Basis, Catalogue
 from gateway.cli.console import USAGE, fail, notes, say_usd
-from gateway.cli.inputs import overlay, prompt_input
-from gateway.cli.prompt_file import FileFormat, PromptFileError, PromptLine, read_prompts
 from models.campaign import close_campaign
 from models.errors import DatabaseUnavailable
 from models.fairness import USUAL
 from models.job import OnUnknown
+from tasks.campaigns.prompt_file import FileFormat, PromptFileError, PromptLine, read_prompts
+from tasks.input_parts import overlay, prompt_input
 from tasks.intake import Checked, InvalidRequest, Request, check_request, enqueue
 from workers.runtime import Runtime
 

@@ -1,8 +1,7 @@
 """The input of a generation, put together from a file, `--prompt` and `--set`."""
 
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +9,11 @@ import orjson
 
 from endpoints.catalogue import Endpoint
 from models.errors import PressroomError
+from tasks.input_parts import overlay, prompt_input
 
 
 class BadInput(PressroomError):
     """What was typed cannot be used; its text says what came and what was wanted."""
-
-
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
-UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def parse_duration(said: str) -> float:
-    """Seconds, of a duration such as `90s`, `30m`, `1h30m`.
-
-    Raises:
-        BadInput: it is none.
-    """
-    parts = DURATION.findall(said)
-    if not parts or "".join(number + unit for number, unit in parts) != said:
-        raise BadInput(f"a duration such as 90s, 30m or 1h30m was wanted, {said!r} came")
-    return sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
 
 
 def read_input(source: str) -> dict[str, Any]:
@@ -82,14 +66,6 @@ def _parse_value(raw: str) -> Any:  # noqa: ANN401 -- any JSON
         return raw
 
 
-def prompt_input(listed: Endpoint | None, prompt: str) -> dict[str, Any]:
-    """Where a prompt goes: into `prompt`, or a user's message where there is no such field."""
-    fields = listed.schema["properties"] if listed else {}
-    if "messages" in fields and "prompt" not in fields:
-        return {"messages": [{"role": "user", "content": prompt}]}
-    return {"prompt": prompt}
-
-
 def merge_input(
     listed: Endpoint | None, *, source: str | None, prompt: str | None, sets: Sequence[str]
 ) -> dict[str, Any]:
@@ -102,15 +78,3 @@ def merge_input(
     if prompt is not None:
         values |= prompt_input(listed, prompt)
     return overlay(values, parse_sets(sets))
-
-
-def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`: objects within are merged, all else is replaced."""
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        if isinstance(under, dict) and isinstance(value, dict):
-            merged[key] = overlay(under, value)
-        else:
-            merged[key] = value
-    return merged

@@ -3,15 +3,8 @@
 import pytest
 
 from endpoints.catalogue import load_catalogue
-from gateway.cli.inputs import (
-    BadInput,
-    merge_input,
-    overlay,
-    parse_duration,
-    parse_sets,
-    prompt_input,
-    read_input,
-)
+from gateway.cli.inputs import BadInput, merge_input, parse_sets, read_input
+from tasks.input_parts import overlay, prompt_input
 
 CATALOGUE = load_catalogue()
 FLUX = CATALOGUE.find("black-forest-labs-flux-1-schnell")
@@ -130,17 +123,3 @@ def test_laying_one_input_over_another_changes_neither():
         {"voice": {"speed": 1}, "images": ["a"]},
         {"voice": {"name": "ann"}, "images": ["b"]},
     )
-
-
-@pytest.mark.parametrize(
-    ("said", "seconds"),
-    [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("1.5h", 5400), ("1d", 86_400)],
-)
-def test_a_duration_is_read_as_people_write_it(said, seconds):
-    assert parse_duration(said) == seconds
-
-
-@pytest.mark.parametrize("said", ["", "90", "h", "2 h", "-1h", "2h!", "1e3s", "two hours"])
-def test_what_is_no_duration_is_refused_with_examples(said):
-    with pytest.raises(BadInput, match="1h30m"):
-        parse_duration(said)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.prompt_file import (
+from tasks.campaigns.prompt_file import (
     MAX_LINE_BYTES,
     FileFormat,
     PromptFileError,

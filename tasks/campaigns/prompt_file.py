@@ -4,6 +4,8 @@
     .jsonl .ndjson  on each line an input object, {"input": {...}}, or a prompt in quotes
     .txt            a prompt on each line
 
+`read_rows` gives what stands on each line under its own names, for a specification's templates.
+
 All are UTF-8, and may be gzipped. No more than one row is held at once, so a
 file may be larger than the memory. What cannot be read is refused with its
 line: a prompt that was guessed at would be paid for.
@@ -58,6 +60,20 @@ class PromptLine:
     input: dict[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What stands on one line, by the names of its columns or fields.
+
+    Attributes:
+        line: of the file, on which it begins, from 1.
+        typed: its values are JSON; else they are the text of cells.
+    """
+
+    line: int
+    values: dict[str, object]
+    typed: bool
+
+
 class PromptFileError(Exception):
     """The file holds something that is no prompt; `line` is None if it could not be opened."""
 
@@ -105,6 +121,34 @@ def read_prompts(
             raise lines.error("file", came if lines.number else "an empty file", "prompts")
         yield first
         yield from prompts
+
+
+def read_rows(
+    path: Path,
+    *,
+    format: FileFormat | None = None,  # noqa: A002 -- as above
+) -> Iterator[Row]:
+    """Yield the rows of `path` in order; a line of text is a row with a `prompt`.
+
+    Raises:
+        PromptFileError: the file, or the line that was reached, cannot be read.
+    """
+    file_format = format or _find_format(path)
+    with _open_stream(path) as stream:
+        lines = _Lines(stream, path)
+        rows: Iterator[Row]
+        if file_format is FileFormat.TEXT:
+            rows = (Row(one.line, one.input, typed=True) for one in _read_text(lines))
+        elif file_format is FileFormat.JSONL:
+            rows = (Row(line, value, typed=True) for line, value in _read_objects(lines))
+        else:
+            split = _split_tsv if file_format is FileFormat.TSV else _split_csv
+            rows = _read_cells(lines, split(lines))
+        first = next(rows, None)
+        if first is None:
+            raise lines.error("file", "no row" if lines.number else "an empty file", "rows")
+        yield first
+        yield from rows
 
 
 class _Lines:
@@ -180,7 +224,8 @@ def _read_text(lines: _Lines) -> Iterator[PromptLine]:
             yield PromptLine(lines.number, {"prompt": prompt})
 
 
-def _read_json(lines: _Lines) -> Iterator[PromptLine]:
+def _read_objects(lines: _Lines) -> Iterator[tuple[int, dict[str, object]]]:
+    """What stands on each line as JSON; a string is a prompt."""
     for text in lines:
         if text.isspace():
             continue
@@ -193,34 +238,64 @@ def _read_json(lines: _Lines) -> Iterator[PromptLine]:
             raise lines.error("JSON", str(error), "values that can be sent on") from None
         if isinstance(value, str):
             value = {"prompt": value}
-        elif isinstance(value, dict):
-            value = value.get("input", value)
+        if not isinstance(value, dict) or not value:
+            raise lines.error("JSON", f"{value!r:.40}", "an object with a prompt, or a string")
+        yield lines.number, value
+
+
+def _read_json(lines: _Lines) -> Iterator[PromptLine]:
+    for line, found in _read_objects(lines):
+        value = found.get("input", found)
         if not isinstance(value, dict) or not value:
             raise lines.error("JSON", f"{value!r:.40}", "an object with a prompt, or a string")
         if "prompt" in value:
-            _refuse_blank(lines, value["prompt"], line=lines.number)
-        yield PromptLine(lines.number, value)
+            _refuse_blank(lines, value["prompt"], line=line)
+        yield PromptLine(line, value)
 
 
 def _read_table(
     lines: _Lines, rows: Iterator[tuple[int, list[str]]], *, prompt_column: str | None
 ) -> Iterator[PromptLine]:
     """Read rows, each with the line on which it begins, under a header."""
-    filled = (row for row in rows if any(cell and not cell.isspace() for cell in row[1]))
-    names = [name.strip() for name in next(filled, (0, []))[1]]
+    names, body = _read_header(lines, rows)
     if not names:
         return
     prompt_index = _find_column(lines, names, prompt_column)
     fields = _find_fields(lines, names, prompt_index)
-    for line, cells in filled:
-        if len(cells) > len(names):
-            wanted = f"{len(names)}, as in the header"
-            raise lines.error("row", f"{len(cells)} cells", wanted, line=line)
+    for line, cells in body:
         prompt = cells[prompt_index].strip() if prompt_index < len(cells) else ""
         _refuse_blank(lines, prompt, line=line)
         given = ((name, cells[index]) for name, index in fields.items() if index < len(cells))
-        others = {name: _read_cell(cell) for name, cell in given if cell and not cell.isspace()}
+        others = {name: read_cell(cell) for name, cell in given if cell and not cell.isspace()}
         yield PromptLine(line, {"prompt": prompt, **others})
+
+
+def _read_cells(lines: _Lines, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row]:
+    """Read rows by the names in the header; a row that is too short has no text in the rest."""
+    names, body = _read_header(lines, rows)
+    for name in names:
+        if name and names.count(name) > 1:
+            raise lines.error("header", f"{names.count(name)} columns named {name!r}", "one")
+    for line, cells in body:
+        texts = [cell.strip() for cell in cells] + [""] * (len(names) - len(cells))
+        yield Row(line, dict(zip(names, texts, strict=True)), typed=False)
+
+
+def _read_header(
+    lines: _Lines, rows: Iterator[tuple[int, list[str]]]
+) -> tuple[Sequence[str], Iterator[tuple[int, list[str]]]]:
+    """The names of the columns, and the rows below them that are not blank."""
+    filled = (row for row in rows if any(cell and not cell.isspace() for cell in row[1]))
+    names = [name.strip() for name in next(filled, (0, []))[1]]
+
+    def read_body() -> Iterator[tuple[int, list[str]]]:
+        for line, cells in filled:
+            if len(cells) > len(names):
+                wanted = f"{len(names)}, as in the header"
+                raise lines.error("row", f"{len(cells)} cells", wanted, line=line)
+            yield line, cells
+
+    return names, read_body()
 
 
 def _find_fields(lines: _Lines, names: Sequence[str], prompt_index: int) -> dict[str, int]:
@@ -273,7 +348,7 @@ def _refuse_blank(lines: _Lines, prompt: object, *, line: int) -> None:
         raise lines.error("prompt", f"{prompt!r:.40}", "text that is not blank", line=line)
 
 
-def _read_cell(cell: str) -> object:
+def read_cell(cell: str) -> object:
     """Read a number, true, false, null or a quoted string as JSON; the rest is text."""
     with suppress(ValueError, RecursionError):
         value = _decode_json(cell)
