@@ -1,37 +1,75 @@
 """A campaign: jobs handed in together, from a file, and followed as one. It is counted, not kept:
 how far it is, and what it cost, is read from its jobs.
+
+One that has a specification is expanded by workers, in order: `expanded` says how many of its items
+there are, and is written together with them, so that none is there twice or left out whatever dies.
 """
 
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Index, func, select, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, new_id
-from models.errors import NotFound
+from models.errors import NotFound, PressroomError
 from models.job import JobState, Reason
+
+
+class NameTaken(PressroomError):
+    """There is a campaign of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"name: a campaign {self.name!r} is there already; another name was wanted"
 
 
 class Campaign(Base):
     __tablename__ = "campaigns"
+    __table_args__ = (
+        Index(
+            "campaigns_named",  # NameTaken
+            "name",
+            unique=True,
+            postgresql_where=text("spec IS NOT NULL"),
+        ),
+        Index(
+            "campaigns_to_expand",  # find_unexpanded
+            "expanded_at",
+            postgresql_where=text("spec IS NOT NULL AND total IS NULL AND problem IS NULL"),
+        ),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
     endpoint: Mapped[str | None]  # None if its jobs run on several
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
     total: Mapped[int | None]  # None until all of its file is enqueued
+    spec: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    rows_key: Mapped[str | None]  # of its file, in the store: as it was when it was started
+    planned: Mapped[int | None]  # items of it, as they were counted before it was started
+    expanded: Mapped[int] = mapped_column(server_default="0")  # items that are enqueued
+    expanded_at: Mapped[dt.datetime | None]  # when the last of them were
+    problem: Mapped[str | None]  # why it is not expanded further
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a campaign is."""
 
-    total: int | None  # None while its file is still being read in
+    total: int | None  # None while its items are still being enqueued
+    planned: int | None  # how many there will be, if it has a specification
+    problem: str | None  # why the rest of them is not enqueued
     queued: int
     running: int  # from being submitted to the end, unknown outcomes among them
     completed: int
@@ -59,11 +97,77 @@ class Progress:
         return self.total is not None and self.ended >= self.total and self.files_pending == 0
 
 
-async def add_campaign(session: AsyncSession, *, name: str, endpoint: str | None) -> UUID:
-    campaign = Campaign(id=new_id(), name=name, endpoint=endpoint)
+async def add_campaign(
+    session: AsyncSession,
+    *,
+    name: str,
+    endpoint: str | None,
+    spec: dict[str, Any] | None = None,
+    rows_key: str | None = None,
+    planned: int | None = None,
+) -> UUID:
+    """
+    Args:
+        spec: to be expanded by workers; without one, whoever adds it enqueues its jobs.
+        rows_key: of the specification's file, in the store.
+        planned: how many items it has.
+
+    Raises:
+        NameTaken: another that has a specification has this name.
+    """
+    campaign = Campaign(
+        id=new_id(), name=name, endpoint=endpoint, spec=spec, rows_key=rows_key, planned=planned
+    )
     session.add(campaign)
-    await session.flush()
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        if "campaigns_named" in str(error):
+            raise NameTaken(name) from error
+        raise
     return campaign.id
+
+
+async def find_unexpanded(session: AsyncSession, *, idle_seconds: float) -> Sequence[UUID]:
+    """Those of which items are left to be enqueued, and nobody has enqueued any for so long."""
+    return (
+        await session.scalars(
+            text("""
+                SELECT id FROM campaigns
+                WHERE spec IS NOT NULL AND total IS NULL AND problem IS NULL
+                  AND coalesce(expanded_at, created_at) < now() - make_interval(secs => :idle)
+                ORDER BY id
+            """),
+            {"idle": idle_seconds},
+        )
+    ).all()
+
+
+async def advance(session: AsyncSession, campaign_id: UUID, *, start: int, end: int) -> bool:
+    """Items from `start` up to `end` are enqueued in this transaction; False: somebody else did.
+
+    Two that expand the same campaign at once: the second waits for the first, and then gives way.
+    """
+    moved = await session.execute(
+        text("""
+            UPDATE campaigns SET expanded = :end, expanded_at = now()
+            WHERE id = :id AND expanded = :start AND total IS NULL AND problem IS NULL
+            RETURNING id
+        """),
+        {"id": campaign_id, "start": start, "end": end},
+    )
+    return moved.first() is not None
+
+
+async def give_up_expanding(session: AsyncSession, campaign_id: UUID, problem: str) -> None:
+    """The rest of its items cannot be enqueued; those that are run on."""
+    await session.execute(
+        text("""
+            UPDATE campaigns SET problem = :problem, total = expanded
+            WHERE id = :id AND total IS NULL
+        """),
+        {"id": campaign_id, "problem": problem},
+    )
 
 
 async def close_campaign(session: AsyncSession, campaign_id: UUID) -> int:
@@ -93,7 +197,7 @@ async def list_campaigns(session: AsyncSession, *, limit: int) -> Sequence[Campa
 
 async def count_jobs(session: AsyncSession, campaign_id: UUID) -> Progress:
     statement = text("""
-        SELECT campaigns.total, job.*, file.*
+        SELECT campaigns.total, campaigns.planned, campaigns.problem, job.*, file.*
         FROM campaigns
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE state = 'queued') AS queued,
@@ -122,6 +226,8 @@ async def count_jobs(session: AsyncSession, campaign_id: UUID) -> Progress:
         raise NotFound("campaign", str(campaign_id))
     return Progress(
         total=row.total,
+        planned=row.planned,
+        problem=row.problem,
         queued=row.queued,
         running=row.running,
         completed=row.completed,

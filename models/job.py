@@ -305,7 +305,8 @@ class Job(Base):
     worker_id: Mapped[str | None]  # the upstream's
 
     campaign_id: Mapped[UUID | None] = mapped_column(ForeignKey("campaigns.id"))
-    position: Mapped[int | None]  # the line of the campaign's file
+    position: Mapped[int | None]  # the line of the campaign's file, or the item's place
+    custom_id: Mapped[str | None]  # what the campaign's specification calls the item
 
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
     submitted_at: Mapped[dt.datetime | None]  # when the attempt that was accepted was sent

@@ -17,36 +17,44 @@ class Wanted:
     """A job that is about to be enqueued, and may take another's result instead."""
 
     job_id: UUID
-    key_id: UUID
+    key_id: UUID | None  # None: of those that no key asked for
     fingerprint: str
 
 
 async def find_results(session: AsyncSession, wanted: Sequence[Wanted]) -> dict[UUID, UUID]:
     """Job id to the id of the newest job whose result it can take; without one, it is left out."""
-    if not wanted:
-        return {}
-    rows = await session.execute(
-        text("""
-            SELECT wanted.job_id, found.id
-            FROM unnest(CAST(:jobs AS uuid[]), CAST(:keys AS uuid[]), CAST(:prints AS text[]))
-                AS wanted(job_id, key_id, fingerprint)
-            CROSS JOIN LATERAL (
-                SELECT id FROM jobs
-                WHERE jobs.key_id = wanted.key_id AND jobs.fingerprint = wanted.fingerprint
-                  AND jobs.state = 'completed' AND jobs.fingerprint IS NOT NULL
-                  AND jobs.cached_from IS NULL
-                  AND NOT EXISTS (SELECT FROM artifacts WHERE artifacts.job_id = jobs.id
-                                  AND artifacts.state <> 'stored')
-                ORDER BY id DESC LIMIT 1
-            ) AS found
-        """),
-        {
-            "jobs": [one.job_id for one in wanted],
-            "keys": [one.key_id for one in wanted],
-            "prints": [one.fingerprint for one in wanted],
-        },
-    )
-    return {row.job_id: row.id for row in rows}
+    found: dict[UUID, UUID] = {}
+    for keyed, whose in _WHOSE.items():
+        asked = [one for one in wanted if (one.key_id is not None) is keyed]
+        if asked:
+            rows = await session.execute(
+                text(_FIND.format(whose=whose)),
+                {
+                    "jobs": [one.job_id for one in asked],
+                    "keys": [one.key_id for one in asked],
+                    "prints": [one.fingerprint for one in asked],
+                },
+            )
+            found |= {row.job_id: row.id for row in rows}
+    return found
+
+
+# Apart, for an index is read for equal keys, or for none, and not for either.
+_WHOSE = {True: "jobs.key_id = wanted.key_id", False: "jobs.key_id IS NULL"}
+_FIND = """
+    SELECT wanted.job_id, found.id
+    FROM unnest(CAST(:jobs AS uuid[]), CAST(:keys AS uuid[]), CAST(:prints AS text[]))
+        AS wanted(job_id, key_id, fingerprint)
+    CROSS JOIN LATERAL (
+        SELECT id FROM jobs
+        WHERE {whose} AND jobs.fingerprint = wanted.fingerprint
+          AND jobs.state = 'completed' AND jobs.fingerprint IS NOT NULL
+          AND jobs.cached_from IS NULL
+          AND NOT EXISTS (SELECT FROM artifacts WHERE artifacts.job_id = jobs.id
+                          AND artifacts.state <> 'stored')
+        ORDER BY id DESC LIMIT 1
+    ) AS found
+"""
 
 
 async def give_results(session: AsyncSession, results: dict[UUID, UUID]) -> None:

@@ -111,6 +111,7 @@ class NewJob:
     estimate_usd: str | None = None  # a decimal number
     campaign_id: UUID | None = None
     position: int | None = None
+    custom_id: str | None = None
     key_id: UUID | None = None
     route: Route = Route.RUN
     policy: dict[str, Any] | None = None
@@ -136,7 +137,7 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
                     id uuid, endpoint text, input jsonb, on_unknown text, estimate_usd numeric,
                     campaign_id uuid, position int, key_id uuid, route text, policy jsonb,
                     sealed text, live_seconds float, fingerprint text, start_seconds float,
-                    priority smallint, due_seconds float, size_class text)
+                    priority smallint, due_seconds float, size_class text, custom_id text)
             ), endpoints AS (
                 INSERT INTO endpoint_stats (endpoint)
                 SELECT DISTINCT endpoint FROM job
@@ -152,12 +153,13 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
             ), {PLACES}
             INSERT INTO jobs (id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
                 key_id, route, policy, sealed, deadline_at, fingerprint, start_seconds, start_by,
-                priority, virtual_start, next_at, size_class)
+                priority, virtual_start, next_at, size_class, custom_id)
             SELECT id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
                 key_id, route, nullif(policy, 'null'), decode(sealed, 'base64'),
                 now() + make_interval(secs => live_seconds), fingerprint,
                 start_seconds, now() + make_interval(secs => start_seconds),
-                priority, virtual_start, now() + make_interval(secs => due_seconds), size_class
+                priority, virtual_start, now() + make_interval(secs => due_seconds), size_class,
+                custom_id
             FROM job LEFT JOIN placed USING (id)
             ON CONFLICT (id) DO NOTHING
             RETURNING id

@@ -68,6 +68,7 @@ class Request:
     due_seconds: float = 0.0  # until it may be sent
     campaign_id: UUID | None = None
     position: int | None = None
+    custom_id: str | None = None
     key_id: UUID | None = None
     policy: Mapping[str, Any] | None = None
     s3_config: Mapping[str, Any] | None = None
@@ -132,6 +133,7 @@ def check_request(
             estimate_usd=None if cost.usd is None else str(cost.usd),
             campaign_id=request.campaign_id,
             position=request.position,
+            custom_id=request.custom_id,
             key_id=request.key_id,
             route=Route.RUNSYNC if size > RUN_BODY_BYTES else Route.RUN,
             policy=dict(request.policy) if request.policy else None,

@@ -17,8 +17,12 @@ SWEEP_SECONDS = 600.0
 SWEPT = ".swept"  # its age is when the folder was last swept, by whichever process
 
 
-def spool_path(settings: Settings, artifact_id: UUID, lease: UUID) -> Path:
-    return _folder(settings) / f"{artifact_id}.{lease}"
+def spool_path(settings: Settings, of: UUID, lease: UUID) -> Path:
+    """
+    Args:
+        of: the artifact, or the campaign whose file it is.
+    """
+    return _folder(settings) / f"{of}.{lease}"
 
 
 def _folder(settings: Settings) -> Path:

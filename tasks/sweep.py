@@ -2,8 +2,8 @@
 
 Level-triggered: it looks at what is, not at what happened, so missed, late and double sweeps do no
 harm; one at a time runs, under a lock. It frees what dead workers held, decides what is unknown,
-asks earlier for what waits for webhooks that have ceased, gives up what is past its deadline,
-forgets what is old, and rings every lane that has due work.
+asks earlier for what waits for webhooks that have ceased, gives up what is past its deadline, goes
+on with campaigns that nobody expands, forgets what is old, and rings every lane that has due work.
 """
 
 from uuid import UUID
@@ -32,6 +32,7 @@ from models.transitions import (
 from tasks import retry_policy
 from tasks.batch import finish_batches
 from tasks.custody import watch_custody
+from tasks.expand import resume_expanding
 from tasks.first_poll import plan_first_poll
 from tasks.submit import HINT_SECONDS, longest_seconds
 from workers.runtime import Runtime, get_process
@@ -80,6 +81,7 @@ async def sweep_lanes(runtime: Runtime) -> int:
         if lane.due and not lane.paused and lane.closed_seconds is None:
             rung += await runtime.bells.ring(lane.stage, lane.endpoint)
     await finish_batches(runtime)
+    await resume_expanding(runtime)
     await _shelve(runtime, days=operator.jobs_days)
     await watch_custody(runtime)
     if orphans or ended:

@@ -10,7 +10,17 @@ from celery import Celery
 from workers.kombu_fix import repair
 from workers.settings import Settings
 
-QUEUES = ("generate", "submit", "poll", "cancel", "archive", "notify", "webhook", "sweep")
+QUEUES = (
+    "generate",
+    "expand",
+    "submit",
+    "poll",
+    "cancel",
+    "archive",
+    "notify",
+    "webhook",
+    "sweep",
+)
 
 
 def make_app(settings: Settings) -> Celery:

@@ -2,5 +2,5 @@
 
 main.py      which commands there are
 console.py   how they print, fail, and reach the stack
-follow.py    a campaign's progress       prompt_file.py, contact_sheet.py
+follow.py    a campaign's progress       plan_view.py, contact_sheet.py
 """

@@ -1,6 +1,5 @@
 """`pressroom campaign`: many jobs from a file, followed as one."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -8,10 +7,10 @@ from uuid import UUID
 import typer
 from rich.markup import escape
 
+from gateway.cli import specs
 from gateway.cli.cancelling import cancel_jobs
 from gateway.cli.console import (
     ASK_ABOVE_USD,
-    FAILED,
     confirm,
     make_table,
     note_unlisted,
@@ -23,9 +22,10 @@ from gateway.cli.console import (
     say_usd,
 )
 from gateway.cli.enqueue import Source, enqueue_file, plan_file
-from gateway.cli.follow import follow_campaign, show_summary, summarize
+from gateway.cli.follow import follow_to_its_end, show_summary, summarize
 from gateway.cli.ids import resolve_id
 from gateway.cli.inputs import BadInput, parse_sets
+from gateway.cli.plan_view import say_plan
 from models.campaign import (
     add_campaign,
     close_campaign,
@@ -41,6 +41,8 @@ from tasks.campaigns.span import parse_span
 from workers.runtime import Runtime
 
 campaign_app = typer.Typer(help="Run and follow many jobs as one.", no_args_is_help=True)
+for command in (specs.plan, specs.start, specs.schema):
+    campaign_app.command()(command)
 
 
 @campaign_app.command("run")
@@ -107,7 +109,7 @@ def run_(
             format=format_,
         )
         plan = await plan_file(runtime, source)
-        notes.print(plan.say())
+        notes.print(say_plan(plan))
         if dry_run:
             if as_json:
                 print_json(plan.describe())
@@ -115,7 +117,7 @@ def run_(
                 notes.print("every line is valid; nothing was sent")
             return
         if plan.unpriced or plan.usd > ASK_ABOVE_USD:
-            confirm(f"Run {plan.say()}?", yes=yes)
+            confirm(f"Run {say_plan(plan)}?", yes=yes)
         campaign_id, after_line = await _open_campaign(
             runtime, resume=resume, name=name or path.name, endpoint=source.endpoint
         )
@@ -134,7 +136,7 @@ def run_(
             if as_json:
                 print_json({"campaign_id": str(campaign_id), "jobs": plan.jobs})
             return
-        await _follow(runtime, campaign_id, as_json=as_json)
+        await follow_to_its_end(runtime, campaign_id, as_json=as_json)
 
     run(body)
 
@@ -154,7 +156,7 @@ def watch(
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
             campaign_id = await resolve_id(session, "campaigns", given)
-        await _follow(runtime, campaign_id, as_json=as_json)
+        await follow_to_its_end(runtime, campaign_id, as_json=as_json)
 
     run(body)
 
@@ -274,21 +276,3 @@ async def _open_campaign(
         if campaign.endpoint != endpoint:
             raise BadInput(f"--resume {resume}: came {endpoint}; wanted {campaign.endpoint}")
         return campaign.id, await find_last_position(session, campaign.id)
-
-
-async def _follow(runtime: Runtime, campaign_id: UUID, *, as_json: bool) -> None:
-    try:
-        await follow_campaign(runtime, campaign_id)
-    except asyncio.CancelledError:
-        notes.print(
-            f"detached; it runs on: [bold]pressroom campaign watch {campaign_id}[/bold] follows it",
-            soft_wrap=True,
-        )
-        raise
-    summary = await summarize(runtime, campaign_id)
-    if as_json:
-        print_json(summary)
-    else:
-        show_summary(summary)
-    if summary["failed"]:
-        raise typer.Exit(FAILED)

@@ -8,8 +8,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from decimal import Decimal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,12 +16,13 @@ from uuid import UUID
 from rich.markup import escape
 from rich.progress import Progress as Bar
 
-from endpoints.catalogue import Basis, Catalogue
-from gateway.cli.console import USAGE, fail, notes, say_usd
+from endpoints.catalogue import Catalogue
+from gateway.cli.console import USAGE, fail, notes
 from models.campaign import close_campaign
 from models.errors import DatabaseUnavailable
 from models.fairness import USUAL
 from models.job import OnUnknown
+from tasks.campaigns.plan import Plan
 from tasks.campaigns.prompt_file import FileFormat, PromptFileError, PromptLine, read_prompts
 from tasks.input_parts import overlay, prompt_input
 from tasks.intake import Checked, InvalidRequest, Request, check_request, enqueue
@@ -30,7 +30,6 @@ from workers.runtime import Runtime
 
 BATCH = 500  # jobs a statement
 CHECKED_AT_ONCE = 2_000  # lines, between two looks at Ctrl-C
-PROBLEMS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,77 +78,37 @@ class Source:
         return check_request(catalogue, request, on_unknown=self.on_unknown)
 
 
-@dataclass(slots=True)
-class Plan:
-    """What a file comes to, before anything is enqueued."""
+def add_lines(plan: Plan, catalogue: Catalogue, source: Source, lines: Iterable[PromptLine]) -> int:
+    """Hold lines against the catalogue, and add up what they cost; returns how many came.
 
-    jobs: int = 0
-    usd: Decimal = Decimal()
-    unpriced: int = 0
-    bases: set[Basis] = field(default_factory=set)
-    problems: list[str] = field(default_factory=list)  # the first of them
-    problem_count: int = 0
-
-    def add(self, catalogue: Catalogue, source: Source, lines: Iterable[PromptLine]) -> None:
-        """Hold lines against the catalogue, and add up what they cost.
-
-        A line from which the file cannot be read on is the last.
-        """
-        try:
-            for line in lines:
-                self.jobs += 1
-                try:
-                    checked = source.check(catalogue, line)
-                except InvalidRequest as error:
-                    place = f"{source.path}:{line.line}"
-                    self._note([f"{place}: {problem}" for problem in error.problems])
-                else:
-                    self._price(checked)
-        except PromptFileError as error:
-            self._note([str(error)])
-
-    def say(self) -> str:
-        jobs = f"{self.jobs:,} job{'' if self.jobs == 1 else 's'}"
-        if self.unpriced == self.jobs:
-            return f"{jobs}, no price is known"
-        rest = f", and {self.unpriced:,} without a known price" if self.unpriced else ""
-        if self.bases == {Basis.EXACT}:
-            return f"{jobs}, {say_usd(self.usd)} (exact){rest}"
-        most = "at most" if self.bases <= {Basis.EXACT, Basis.CEILING} else "about"
-        return f"{jobs}, {most} {say_usd(self.usd)}{rest}"
-
-    def describe(self) -> dict[str, Any]:
-        """The same as JSON."""
-        return {
-            "jobs": self.jobs,
-            "estimate_usd": None if self.unpriced == self.jobs else float(self.usd),
-            "exact": self.bases == {Basis.EXACT} and not self.unpriced,
-            "unpriced": self.unpriced,
-        }
-
-    def _price(self, checked: Checked) -> None:
-        if checked.estimate.usd is None:
-            self.unpriced += 1
-        else:
-            self.usd += checked.estimate.usd
-            self.bases.add(checked.estimate.basis)
-
-    def _note(self, problems: list[str]) -> None:
-        self.problem_count += len(problems)
-        self.problems += problems[: PROBLEMS_SHOWN - len(self.problems)]
+    A line from which the file cannot be read on is the last.
+    """
+    came = 0
+    try:
+        for line in lines:
+            came += 1
+            try:
+                plan.take(source.check(catalogue, line))
+            except InvalidRequest as error:
+                plan.refuse(f"{source.path}:{line.line}", error.problems)
+    except PromptFileError as error:
+        plan.refuse("", [str(error)])
+    return came
 
 
 async def plan_file(runtime: Runtime, source: Source) -> Plan:
     """Check and price every line; says what is wrong, and ends the command, if anything is."""
-    plan = Plan()
-    lines = source.lines()
+    plan, lines, read = Plan(), source.lines(), 0
     with notes.status(f"checking {escape(str(source.path))}") as spinner:
-        read = -1
-        while read != plan.jobs:
-            read = plan.jobs
-            batch = itertools.islice(lines, CHECKED_AT_ONCE)
-            await asyncio.to_thread(plan.add, runtime.catalogue, source, batch)
-            spinner.update(f"checking {escape(str(source.path))}: {plan.jobs:,} lines")
+        while came := await asyncio.to_thread(
+            add_lines,
+            plan,
+            runtime.catalogue,
+            source,
+            itertools.islice(lines, CHECKED_AT_ONCE),
+        ):
+            read += came
+            spinner.update(f"checking {escape(str(source.path))}: {read:,} lines")
     if plan.problems:
         for problem in plan.problems:
             notes.print(problem, style="red", markup=False, soft_wrap=True)

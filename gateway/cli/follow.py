@@ -1,11 +1,13 @@
 """Follow a campaign: a live bar on a terminal, a line now and then elsewhere; and its summary."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import typer
 from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
@@ -13,7 +15,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.console import notes, out, pause, say_bytes, say_seconds, say_usd
+from gateway.cli.console import (
+    FAILED,
+    notes,
+    out,
+    pause,
+    print_json,
+    say_bytes,
+    say_seconds,
+    say_usd,
+)
 from models.campaign import Ending, Progress, count_endings, count_jobs, get_campaign
 from models.lane import LaneView, find_lanes
 from workers.runtime import Runtime
@@ -47,7 +58,7 @@ class Pacer:
     def take(self, progress: Progress) -> Pace:
         now = time.monotonic()
         seconds = now - self._began
-        left = (progress.total or progress.enqueued) - progress.ended
+        left = _whole(progress) - progress.ended
         if left > 0 or progress.total is None:
             rate = (progress.ended - self._ended_before) / seconds if seconds else 0.0
             return Pace(seconds, rate, "jobs", left / rate if rate else None)
@@ -79,9 +90,28 @@ async def follow_campaign(runtime: Runtime, campaign_id: UUID) -> Progress:
             await pause(REFRESH_SECONDS)
 
 
+async def follow_to_its_end(runtime: Runtime, campaign_id: UUID, *, as_json: bool) -> None:
+    """Follow it, show its summary, and exit with 1 if a job of it failed. Ctrl-C detaches."""
+    try:
+        await follow_campaign(runtime, campaign_id)
+    except asyncio.CancelledError:
+        notes.print(
+            f"detached; it runs on: [bold]pressroom campaign watch {campaign_id}[/bold] follows it",
+            soft_wrap=True,
+        )
+        raise
+    summary = await summarize(runtime, campaign_id)
+    if as_json:
+        print_json(summary)
+    else:
+        show_summary(summary)
+    if summary["failed"] or summary["problem"]:
+        raise typer.Exit(FAILED)
+
+
 def draw(progress: Progress, pace: Pace, held: Sequence[LaneView]) -> Group:
     """The live display: a bar, the counts below it, and what holds a lane up."""
-    total = progress.total or progress.enqueued or 1
+    total = _whole(progress) or 1
     bar = Table.grid(padding=(0, 1))
     bar.add_row(
         ProgressBar(total=total, completed=progress.ended, width=BAR_WIDTH),
@@ -107,19 +137,37 @@ def draw(progress: Progress, pace: Pace, held: Sequence[LaneView]) -> Group:
         say_usd(progress.spent_usd),
     )
     lines = [Text(f"held: {say_lane(lane)}", style="yellow") for lane in held]
-    if progress.total is None:
-        lines.append(Text(STILL_ENQUEUED, style="yellow"))
+    if note := say_state(progress):
+        lines.append(Text(note, style="yellow"))
     return Group(bar, counts, *lines)
 
 
 def say_line(progress: Progress, pace: Pace) -> str:
     return (
-        f"{progress.ended:,}/{progress.total or progress.enqueued:,}"
+        f"{progress.ended:,}/{_whole(progress):,}"
         f"  queued {progress.queued:,}  running {progress.running:,}"
         f"  done {progress.completed:,}  failed {progress.failed:,}"
         f"  files {progress.files_stored:,}  spent {say_usd(progress.spent_usd)}"
         f"  {pace.rate:.1f} {pace.unit}/s  ETA {say_seconds(pace.seconds_left)}"
     )
+
+
+def say_state(progress: Progress) -> str | None:
+    """Why its jobs are not all of what it is to be, if they are not."""
+    if progress.problem:
+        return f"cut off after {progress.total or 0:,} jobs: {progress.problem}"
+    if progress.total is not None:
+        return None
+    if progress.planned is None:
+        return STILL_ENQUEUED
+    return f"{progress.enqueued:,} of {progress.planned:,} jobs are enqueued so far"
+
+
+def _whole(progress: Progress) -> int:
+    """How many jobs it has, or will have."""
+    if progress.total is not None:
+        return progress.total
+    return max(progress.planned or 0, progress.enqueued)
 
 
 def say_lane(lane: LaneView) -> str:
@@ -141,7 +189,8 @@ async def summarize(runtime: Runtime, campaign_id: UUID) -> dict[str, Any]:
         "campaign_id": str(campaign.id),
         "name": campaign.name,
         "endpoint": campaign.endpoint,
-        "jobs": progress.total if progress.total is not None else progress.enqueued,
+        "jobs": _whole(progress),
+        "problem": progress.problem,
         "queued": progress.queued,
         "running": progress.running,
         "completed": progress.completed,
@@ -166,6 +215,8 @@ def show_summary(summary: dict[str, Any]) -> None:
     table.add_row("completed", f"{summary['completed']:,} of {summary['jobs']:,}")
     if summary["queued"] or summary["running"]:
         table.add_row("still", f"{summary['queued']:,} queued, {summary['running']:,} running")
+    if summary["problem"]:
+        table.add_row("[red]cut off[/red]", escape(summary["problem"]))
     for failure in summary["failures"]:
         example = f"\n[dim]{escape(failure['error'])}[/dim]" if failure["error"] else ""
         table.add_row(

@@ -23,7 +23,7 @@ from tasks.campaigns.template import (
 )
 from tasks.input_parts import overlay, prompt_input
 
-PROMPT, INPUT, ROW = "prompt", "input", "row"
+PROMPT, INPUT, ID, ROW = "prompt", "input", "id", "row"
 INPUT_PREFIX = "input."
 
 
@@ -76,6 +76,8 @@ class Items:
         self._folder = folder
         self._local = local
         self._combinations = spec.combinations()
+        self._columns = spec.prompts.columns if isinstance(spec.prompts, PromptFile) else {}
+        self.variables = spec.template_names | {*self._columns, *self._columns.values()}
         named = spec.template_names | {ENDPOINT}
         self.own_axes = frozenset[str]().union(*self._combinations) - named
 
@@ -102,9 +104,13 @@ class Items:
         elif isinstance(prompts, PromptFile):
             path = self.file
             assert path is not None  # noqa: S101 -- there is one
-            for row in read_rows(path, format=prompts.format):
-                place = f"{prompts.file}:{row.line}"
-                yield place, Row(row.line, self._rename(row, prompts.columns), row.typed)
+            try:
+                for row in read_rows(path, format=prompts.format):
+                    place = f"{prompts.file}:{row.line}"
+                    yield place, Row(row.line, self._rename(row), row.typed)
+            except PromptFileError as error:
+                error.path = Path(prompts.file)  # as it was written, wherever it was read from
+                raise
         else:
             for number, given in enumerate(prompts, start=1):
                 values: dict[str, object]
@@ -133,10 +139,10 @@ class Items:
                 except BadTemplate as error:
                     yield BadItem(position, f"{place}: {error}")
 
-    def _rename(self, row: Row, columns: Mapping[str, str]) -> dict[str, object]:
+    def _rename(self, row: Row) -> dict[str, object]:
         """Under the names that templates use; a `Prompt` is a `prompt` where none is."""
         values = dict(row.values)
-        for name, column in columns.items():
+        for name, column in self._columns.items():
             if column not in row.values:
                 raise PromptFileError(
                     self.file or self._folder,
@@ -153,9 +159,9 @@ class Items:
         return values
 
     def _find_unused(self, row: Row) -> Sequence[str]:
-        columns = self.spec.prompts.columns if isinstance(self.spec.prompts, PromptFile) else {}
-        named = self.spec.template_names | find_names(self.id)
-        used = {*named, *columns, *columns.values(), INPUT}
+        if row.typed and INPUT not in row.values:
+            return []
+        used = {*self.variables, *find_names(self.id), INPUT, ID}
         if self.prompt is None:
             used |= {name for name in row.values if name.casefold() == PROMPT}
         return [
@@ -196,21 +202,29 @@ class _Line:
             made = prompt_input(items.catalogue.find(endpoint), prompt)
         typed = {**self._typed, **combination}
         axes = {name: value for name, value in combination.items() if name in items.own_axes}
-        for part in (fill_templates(items.templates, typed), _own_inputs(self._row), axes):
+        own = _own_inputs(self._row, items.variables)
+        for part in (fill_templates(items.templates, typed), own, axes):
             made = overlay(made, part)
         custom_id = None if items.id is None else str(items.id.fill(texts))
         return Item(position, self._place, endpoint, made, custom_id)
 
 
-def _own_inputs(row: Row) -> Mapping[str, Any]:
-    """What a row says of the input itself: `input.<field>` in a table, an object `input` else."""
-    if row.typed:
-        own = row.values.get(INPUT, {})
-        if not isinstance(own, dict):
-            raise BadTemplate(f"input: {own!r:.40} came; an object was wanted")
-        return own
-    return {
-        name.removeprefix(INPUT_PREFIX): read_cell(str(cell))
-        for name, cell in row.values.items()
-        if name.startswith(INPUT_PREFIX) and cell
-    }
+def _own_inputs(row: Row, variables: frozenset[str]) -> Mapping[str, Any]:
+    """What a row says of the input itself.
+
+    In a table, `input.<field>`. In JSON, an object `input`; without one, each field that is no
+    variable of a template.
+    """
+    if not row.typed:
+        return {
+            name.removeprefix(INPUT_PREFIX): read_cell(str(cell))
+            for name, cell in row.values.items()
+            if name.startswith(INPUT_PREFIX) and cell
+        }
+    if INPUT not in row.values:
+        other = {PROMPT, ID, *variables}
+        return {name: value for name, value in row.values.items() if name not in other}
+    own = row.values[INPUT]
+    if not isinstance(own, dict):
+        raise BadTemplate(f"input: {own!r:.40} came; an object was wanted")
+    return own

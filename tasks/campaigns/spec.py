@@ -10,16 +10,15 @@
     matrix:
       surface: [slate, linen]
       seed: [1, 2, 3]
-    budget: {usd: 20, at_cap: pause}
+    pace: {over: 2h}
 
 An axis of the matrix that a template names goes where the template has it; any other is an input of
-its own name. `pressroom campaign schema` prints the JSON Schema, for editors.
+its own name. The same holds for the fields of a JSON row; of a table, columns named `input.<field>`
+are inputs. `pressroom campaign schema` prints the JSON Schema, for editors.
 """
 
-import enum
 import re
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -82,14 +81,6 @@ Duration = Annotated[
 ]
 
 
-class AtCap(enum.StrEnum):
-    """What becomes of a campaign whose budget is used up."""
-
-    STOP = "stop"  # what has not been sent is cancelled
-    PAUSE = "pause"  # it waits for a larger budget
-    FINISH_IN_FLIGHT = "finish_in_flight"  # as stop, once all that was sent has ended
-
-
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -122,7 +113,6 @@ class Pace(_Part):
     """How fast it goes; the endpoints' limits hold besides."""
 
     over: Duration | None = Field(None, description="Spread evenly: 90s, 30m, 2h.")
-    max_in_flight: int | None = Field(None, ge=1, description="Sent and not ended, at once.")
 
 
 class Retry(_Part):
@@ -131,28 +121,6 @@ class Retry(_Part):
     on_unknown: OnUnknown | None = Field(None, description="If a reply to /run is lost for good.")
     start_within: Duration | None = None
     finish_within: Duration | None = None
-
-
-class Budget(_Part):
-    """A wall: nothing is sent that might cost more."""
-
-    usd: Decimal = Field(gt=0, max_digits=12, decimal_places=6)
-    warn_at: float = Field(0.8, gt=0, le=1, description="Share at which a warning is given.")
-    at_cap: AtCap = AtCap.PAUSE
-
-
-class CeleryCallback(_Part):
-    """A task that is sent once all has ended, with the summary."""
-
-    task: str = Field(min_length=1)
-    queue: str | None = None
-
-
-class OnComplete(_Part):
-    """Who is told that all has ended."""
-
-    webhook: str | None = Field(None, pattern="^https?://")
-    celery: CeleryCallback | None = None
 
 
 class CampaignSpec(_Part):
@@ -175,9 +143,9 @@ class CampaignSpec(_Part):
     priority: int | None = Field(None, ge=LOWEST, le=HIGHEST)
     pace: Pace = Field(default_factory=Pace)
     retry: Retry = Field(default_factory=Retry)
-    budget: Budget | None = None
-    on_complete: OnComplete = Field(default_factory=OnComplete)
-    reuse: bool = Field(False, description="Take stored results of equal requests.")  # noqa: FBT003
+    reuse: bool = Field(
+        default=False, description="Take the stored results of equal requests with a fixed seed."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -120,6 +120,25 @@ def test_a_row_that_names_its_input_lays_it_over_that_of_all(tmp_path):
     assert item.input == {"prompt": "a fox", "width": 768, "extra": {"a": 1, "b": 2}}
 
 
+def test_fields_of_json_that_no_template_names_are_inputs(tmp_path):
+    items = make(
+        tmp_path,
+        f"""
+        name: a
+        endpoint: {FLUX}
+        prompt: "a {{colour}} fox"
+        prompts:
+          - {{colour: red, width: 512, id: x}}
+          - {{colour: grey, input: {{height: 768}}, note: kept out}}
+        """,
+    )
+
+    assert [item.input for item in items.read()] == [
+        {"prompt": "a red fox", "width": 512},
+        {"prompt": "a grey fox", "height": 768},
+    ]
+
+
 def test_a_prompt_becomes_a_message_where_the_endpoint_has_no_prompt(tmp_path):
     items = make(tmp_path, f"name: a\nendpoints: [{CHAT}, my-own]\nprompts: [hello]")
 

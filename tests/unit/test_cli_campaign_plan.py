@@ -7,9 +7,11 @@ import psutil
 import pytest
 
 from endpoints.catalogue import load_catalogue
-from gateway.cli.enqueue import PROBLEMS_SHOWN, Plan, Source
+from gateway.cli.enqueue import Source, add_lines
+from gateway.cli.plan_view import say_plan
 from models.base import new_id
 from models.job import OnUnknown
+from tasks.campaigns.plan import PROBLEMS_KEPT, Plan
 
 FLUX = "black-forest-labs-flux-1-schnell"
 CATALOGUE = load_catalogue()
@@ -27,7 +29,7 @@ def make_source(path: Path, *, endpoint: str = FLUX, **options) -> Source:
 
 def make_plan(source: Source) -> Plan:
     plan = Plan()
-    plan.add(CATALOGUE, source, source.lines())
+    add_lines(plan, CATALOGUE, source, source.lines())
     return plan
 
 
@@ -49,19 +51,24 @@ def test_a_good_file_is_counted_and_priced_to_the_cent(tmp_path):
     pixels = 1024 * 1024 + 512 * 512
     assert (plan.jobs, plan.problems) == (2, [])
     assert plan.usd == Decimal("0.0024") * pixels / 1_000_000
-    assert plan.say() == "2 jobs, $0.003146 (exact)"
+    assert say_plan(plan) == "2 jobs, $0.003146 (exact)"
     assert plan.describe() == {
         "jobs": 2,
+        "per_endpoint": {FLUX: 2},
         "estimate_usd": float(plan.usd),
         "exact": True,
+        "bound": True,
         "unpriced": 0,
+        "repeated": 0,
+        "problems": [],
+        "problem_count": 0,
     }
 
 
 def test_a_file_for_an_endpoint_without_a_price_says_so(tmp_path):
     plan = make_plan(make_source(write(tmp_path / "a.txt", "an owl\n"), endpoint="my-own"))
 
-    assert plan.say() == "1 job, no price is known"
+    assert say_plan(plan) == "1 job, no price is known"
     assert plan.describe()["estimate_usd"] is None
 
 
@@ -158,9 +165,9 @@ def test_of_many_bad_lines_the_first_are_shown_and_all_are_counted(tmp_path):
 
     plan = make_plan(make_source(path))
 
-    assert plan.problem_count == plan.jobs == 300
+    assert (plan.problem_count, plan.jobs) == (300, 0)
     assert [problem.split(":")[1] for problem in plan.problems] == [
-        str(line) for line in range(2, PROBLEMS_SHOWN + 2)
+        str(line) for line in range(2, PROBLEMS_KEPT + 2)
     ]
 
 
@@ -180,7 +187,7 @@ def test_planning_a_long_file_holds_none_of_it(tmp_path):
         grown += process.memory_info().rss
 
     plan = Plan()
-    plan.add(CATALOGUE, source, measure_at_the_end())
+    add_lines(plan, CATALOGUE, source, measure_at_the_end())
 
     assert (plan.jobs, plan.problem_count) == (lines, 0)
     assert grown < path.stat().st_size / 2

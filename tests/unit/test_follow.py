@@ -13,6 +13,8 @@ from models.lane import LaneView, StageName
 
 START = Progress(
     total=100,
+    planned=None,
+    problem=None,
     queued=100,
     running=0,
     completed=0,
@@ -180,6 +182,7 @@ def test_an_upstreams_words_are_shown_as_they_are(capsys):
         "seconds": 61.0,
         "jobs_per_second": 1.6,
         "polls_per_job": 2.25,
+        "problem": None,
         "failures": [
             {"state": "failed", "reason": "upstream", "jobs": 1, "error": "bad [/] tag [/red]"}
         ],
