@@ -6,7 +6,7 @@ there are, and is written together with them, so that none is there twice or lef
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -74,8 +74,9 @@ class Progress:
     running: int  # from being submitted to the end, unknown outcomes among them
     completed: int
     failed: int  # ended in any other way
+    cancelled: int
     estimate_usd: Decimal
-    spent_usd: Decimal
+    spent_usd: Decimal  # on every attempt, of jobs that were sent again, too
     polls: int
     seconds: float  # from its start to the last job's end, or to now
     files_stored: int
@@ -85,7 +86,7 @@ class Progress:
 
     @property
     def ended(self) -> int:
-        return self.completed + self.failed
+        return self.completed + self.failed + self.cancelled
 
     @property
     def enqueued(self) -> int:
@@ -197,20 +198,28 @@ async def list_campaigns(session: AsyncSession, *, limit: int) -> Sequence[Campa
 
 async def count_jobs(session: AsyncSession, campaign_id: UUID) -> Progress:
     statement = text("""
-        SELECT campaigns.total, campaigns.planned, campaigns.problem, job.*, file.*
+        SELECT campaigns.total, campaigns.planned, campaigns.problem, job.*, earlier.*, file.*
         FROM campaigns
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE state = 'queued') AS queued,
                 count(*) FILTER (WHERE finished_at IS NULL AND state <> 'queued') AS running,
                 count(*) FILTER (WHERE state = 'completed') AS completed,
-                count(*) FILTER (WHERE finished_at IS NOT NULL AND state <> 'completed') AS failed,
+                count(*) FILTER (WHERE state = 'cancelled') AS cancelled,
+                count(*) FILTER (WHERE finished_at IS NOT NULL
+                    AND state NOT IN ('completed', 'cancelled')) AS failed,
                 coalesce(sum(estimate_usd), 0) AS estimate_usd,
-                coalesce(sum(cost_usd), 0) AS spent_usd,
+                coalesce(sum(cost_usd), 0) AS last_usd,
                 coalesce(sum(polls), 0) AS polls,
                 extract(epoch FROM CASE WHEN bool_and(finished_at IS NOT NULL)
                     THEN max(finished_at) ELSE now() END - campaigns.created_at) AS seconds
             FROM jobs WHERE campaign_id = campaigns.id
         ) AS job
+        CROSS JOIN LATERAL (
+            -- A job's own cost is that of its last attempt; most have but one.
+            SELECT coalesce(sum(attempts.cost_usd), 0) AS before_usd
+            FROM jobs JOIN attempts ON attempts.job_id = jobs.id AND attempts.number < jobs.attempt
+            WHERE campaign_id = campaigns.id AND jobs.attempt > 1
+        ) AS earlier
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE artifacts.state = 'stored') AS files_stored,
                 count(*) FILTER (WHERE artifacts.state = 'pending') AS files_pending,
@@ -233,7 +242,8 @@ async def count_jobs(session: AsyncSession, campaign_id: UUID) -> Progress:
         completed=row.completed,
         failed=row.failed,
         estimate_usd=row.estimate_usd,
-        spent_usd=row.spent_usd,
+        cancelled=row.cancelled,
+        spent_usd=row.last_usd + row.before_usd,
         polls=row.polls,
         seconds=float(row.seconds),
         files_stored=row.files_stored,
@@ -288,3 +298,36 @@ async def find_unended_jobs(session: AsyncSession, campaign_id: UUID) -> list[UU
             {"id": campaign_id},
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Retriable:
+    """A job that ended without a result, and what another try may cost."""
+
+    id: UUID
+    estimate_usd: Decimal | None
+
+
+async def find_retriable(
+    session: AsyncSession,
+    campaign_id: UUID,
+    *,
+    states: Collection[JobState],
+    reasons: Collection[Reason],
+) -> Sequence[Retriable]:
+    """Jobs of the campaign that ended so, in its order.
+
+    Args:
+        states: of those that may be sent again.
+        reasons: for which they ended; any, if there are none.
+    """
+    rows = await session.execute(
+        text("""
+            SELECT id, estimate_usd FROM jobs
+            WHERE campaign_id = :id AND state = ANY(:states)
+              AND (cardinality(CAST(:reasons AS text[])) = 0 OR reason = ANY(:reasons))
+            ORDER BY position
+        """),
+        {"id": campaign_id, "states": list(states), "reasons": list(reasons)},
+    )
+    return [Retriable(row.id, row.estimate_usd) for row in rows]

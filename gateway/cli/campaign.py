@@ -1,5 +1,7 @@
 """`pressroom campaign`: many jobs from a file, followed as one."""
 
+import enum
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -30,12 +32,14 @@ from models.campaign import (
     add_campaign,
     close_campaign,
     find_last_position,
+    find_retriable,
     find_unended_jobs,
     get_campaign,
     list_campaigns,
 )
 from models.fairness import HIGHEST, LOWEST, USUAL
-from models.job import OnUnknown
+from models.job import JobState, OnUnknown, Reason
+from tasks import control
 from tasks.campaigns.prompt_file import FileFormat
 from tasks.campaigns.span import parse_span
 from workers.runtime import Runtime
@@ -43,6 +47,15 @@ from workers.runtime import Runtime
 campaign_app = typer.Typer(help="Run and follow many jobs as one.", no_args_is_help=True)
 for command in (specs.plan, specs.start, specs.schema):
     campaign_app.command()(command)
+
+
+class Failed(enum.StrEnum):
+    """Ends without a result, of jobs that may be sent again."""
+
+    FAILED = JobState.FAILED
+    TIMED_OUT = JobState.TIMED_OUT
+    LOST = JobState.LOST
+    REJECTED = JobState.REJECTED
 
 
 @campaign_app.command("run")
@@ -206,18 +219,72 @@ def list_(
         elif not summaries:
             notes.print("no campaigns yet; start one with [bold]pressroom campaign run[/bold]")
         else:
-            table = make_table("id", ">jobs", ">done", ">failed", ">spent", "endpoint", "name")
+            table = make_table(
+                "id", ">jobs", ">done", ">failed", ">cancelled", ">spent", "endpoint", "name"
+            )
             for one in summaries:
                 table.add_row(
                     say_id(one["campaign_id"]),
                     f"{one['jobs']:,}",
                     f"{one['completed']:,}",
                     f"{one['failed']:,}",
+                    f"{one['cancelled']:,}",
                     say_usd(one["cost_usd"]),
                     one["endpoint"] or "several",
                     escape(one["name"]),
                 )
             out.print(table, highlight=False)
+
+    run(body)
+
+
+@campaign_app.command()
+def retry(
+    given: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
+    only: Annotated[
+        list[Failed] | None, typer.Option(help="Those that ended so. Repeatable.")
+    ] = None,
+    cause: Annotated[
+        list[Reason] | None, typer.Option(help="Those that ended for this reason. Repeatable.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count them; send nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Run jobs of a campaign again that ended without a result. What it costs is new.
+
+    `campaign show` lists how they ended, and for what reason.
+
+    Examples:
+
+        pressroom campaign retry 4d49bec0e98d --dry-run
+
+        pressroom campaign retry 4d49bec0e98d --only failed --cause upstream_failed
+    """
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            campaign_id = await resolve_id(session, "campaigns", given)
+            found = await find_retriable(
+                session,
+                campaign_id,
+                states=[JobState(one) for one in only or list(Failed)],
+                reasons=cause or [],
+            )
+        usd = sum((one.estimate_usd or Decimal() for one in found), Decimal())
+        unpriced = sum(one.estimate_usd is None for one in found)
+        said = f"{len(found):,} jobs, about {say_usd(usd)}"
+        said += f", and {unpriced:,} without a known price" if unpriced else ""
+        if not found or dry_run:
+            retried: set[UUID] = set()
+            notes.print("none ended so" if not found else f"{said}; nothing was sent")
+        else:
+            confirm(f"Run {said} again?", yes=yes)
+            retried = await control.retry(runtime, [one.id for one in found])
+            notes.print(f"{len(retried):,} jobs are queued again")
+        if as_json:
+            told = {"found": len(found), "estimate_usd": float(usd), "unpriced": unpriced}
+            print_json({**told, "queued": len(retried)})
 
     run(body)
 

@@ -8,12 +8,13 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from scripts.benches.report import Chart
 
 WIDTH_INCHES, HEIGHT_INCHES = 6.4, 4.0  # of one chart
 DOTS_PER_INCH = 110
+MARKS = ("--", ":", "-.")  # how they are drawn, in order
 TICKS = 12  # named on a logarithmic axis, at most
 MOST_NAMED_RATIO = 500  # of its ends, for 2 and 5 to be named besides the powers
 STYLE: dict[Any, Any] = {
@@ -44,11 +45,13 @@ def draw(charts: Sequence[Chart], path: Path) -> None:
 def _draw(axes: Axes, chart: Chart) -> None:
     for name, points in chart.lines.items():
         axes.plot([x for x, _ in points], [y for _, y in points], marker="o", label=name)
-    for name, value in chart.marks.items():
-        axes.axhline(value, color="black", linestyle="--", linewidth=1, label=name)
+    for (name, value), style in zip(chart.marks.items(), MARKS, strict=False):
+        axes.axhline(value, color="black", linestyle=style, linewidth=1, label=name)
     if "x" in chart.logarithmic:
         axes.set_xscale("log")
         _name_ticks(axes.xaxis)
+    elif all(x == round(x) for points in chart.lines.values() for x, _ in points):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if "y" in chart.logarithmic:
         axes.set_yscale("log")
         _name_ticks(axes.yaxis)

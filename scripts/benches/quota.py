@@ -88,7 +88,7 @@ class Bench:
                 set_workers(self._settings, count)
                 sights = await self._use()
                 self._report_steady(report, count, sights)
-                lines[f"{count} workers"] = rates(sights)
+                lines[_name(count)] = rates(sights)
             say("the limit falls to half")
             set_workers(self._settings, min(2, max(self._size.workers)))
             sights = await self._use(drop=True)
@@ -142,7 +142,7 @@ class Bench:
 
     def _report_steady(self, report: Report, workers: int, sights: Sequence[Sight]) -> None:
         last = sights[-1]
-        part = f"{workers} workers" if workers > 1 else "1 worker"
+        part = _name(workers)
         per_second = last.taken / last.seconds
         report.add(part, "submits taken", per_second, "a second", self._per_second)
         report.add(part, "refused (429)", last.refused)
@@ -207,3 +207,7 @@ def rates(sights: Sequence[Sight]) -> list[tuple[float, float]]:
         seconds = sight.seconds - (before.seconds if before else 0)
         points.append((sight.seconds, taken / max(seconds, 10.0)))
     return points
+
+
+def _name(workers: int) -> str:
+    return f"{workers} workers" if workers > 1 else "1 worker"

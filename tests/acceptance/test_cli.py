@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,46 +19,6 @@ HELD = "black-forest-labs-flux-1-dev"  # of the tests that pause its lane
 PROGRAM = Path(sys.executable).with_name("pressroom")
 SECONDS = 60.0  # a command that takes longer hangs
 CANARY = "rpa_CANARY0123456789"
-
-
-class CommandLine:
-    """The program with the environment of one stack."""
-
-    def __init__(self, variables: Mapping[str, str], folder: Path) -> None:
-        outside = {key: value for key, value in os.environ.items() if "PRESSROOM" not in key}
-        self._environment = {**outside, **variables}
-        self._folder = folder
-
-    def start(self, *words: str, **variables: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [PROGRAM, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**self._environment, **variables},
-            cwd=self._folder,
-        )
-
-    def call(self, *words: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
-        """Run a command to its end, whatever its exit code."""
-        with self.start(*words, **variables) as process:
-            output, notes = process.communicate(timeout=SECONDS)
-        return subprocess.CompletedProcess(words, process.returncode, output, notes)
-
-    def read(self, *words: str):
-        """The JSON of a command that succeeds, and that prints nothing but it."""
-        done = self.call(*words, "--json")
-        assert done.returncode == 0, done.stderr.decode()
-        return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def pressroom(stack, tmp_path_factory) -> CommandLine:
-    variables = {
-        f"PRESSROOM_{name.upper()}": str(getattr(stack, name))
-        for name in ("data_dir", "gateway_port", "flower_port", "emulator_port")
-    }
-    return CommandLine(variables, tmp_path_factory.mktemp("here"))
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ START = Progress(
     running=0,
     completed=0,
     failed=0,
+    cancelled=0,
     estimate_usd=Decimal("0.24"),
     spent_usd=Decimal(0),
     polls=0,
