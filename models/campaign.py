@@ -331,3 +331,65 @@ async def find_retriable(
         {"id": campaign_id, "states": list(states), "reasons": list(reasons)},
     )
     return [Retriable(row.id, row.estimate_usd) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFigures:
+    """A campaign's jobs on one endpoint; times are those that the upstream names."""
+
+    endpoint: str
+    jobs: int
+    completed: int
+    failed: int
+    cancelled: int
+    estimate_usd: Decimal
+    cost_usd: Decimal  # of the last attempt of each
+    p50_seconds: float | None
+    p95_seconds: float | None
+
+
+async def sum_by_endpoint(session: AsyncSession, campaign_id: UUID) -> list[EndpointFigures]:
+    """In the order of their names."""
+    rows = await session.execute(
+        text("""
+            SELECT endpoint, count(*) AS jobs,
+                count(*) FILTER (WHERE state = 'completed') AS completed,
+                count(*) FILTER (WHERE state = 'cancelled') AS cancelled,
+                count(*) FILTER (WHERE finished_at IS NOT NULL
+                    AND state NOT IN ('completed', 'cancelled')) AS failed,
+                coalesce(sum(estimate_usd), 0) AS estimate_usd,
+                coalesce(sum(cost_usd), 0) AS cost_usd,
+                percentile_cont(0.5) WITHIN GROUP (ORDER BY delay_ms + execution_ms)
+                    FILTER (WHERE state = 'completed' AND cached_from IS NULL) AS p50_ms,
+                percentile_cont(0.95) WITHIN GROUP (ORDER BY delay_ms + execution_ms)
+                    FILTER (WHERE state = 'completed' AND cached_from IS NULL) AS p95_ms
+            FROM jobs WHERE campaign_id = :id GROUP BY endpoint ORDER BY endpoint
+        """),
+        {"id": campaign_id},
+    )
+    return [
+        EndpointFigures(
+            endpoint=row.endpoint,
+            jobs=row.jobs,
+            completed=row.completed,
+            failed=row.failed,
+            cancelled=row.cancelled,
+            estimate_usd=row.estimate_usd,
+            cost_usd=row.cost_usd,
+            p50_seconds=None if row.p50_ms is None else row.p50_ms / 1000,
+            p95_seconds=None if row.p95_ms is None else row.p95_ms / 1000,
+        )
+        for row in rows
+    ]
+
+
+async def list_first_jobs(session: AsyncSession, campaign_id: UUID, *, limit: int) -> list[UUID]:
+    """The ids of its first items, in its order."""
+    return list(
+        await session.scalars(
+            text("""
+                SELECT id FROM jobs WHERE campaign_id = :id ORDER BY position, id LIMIT :limit
+            """),
+            {"id": campaign_id, "limit": limit},
+        )
+    )

@@ -17,9 +17,7 @@ from gateway.cli.console import (
     out,
     print_json,
     run,
-    say_bytes,
     say_id,
-    say_seconds,
     shorten,
 )
 from gateway.cli.ids import resolve_id
@@ -30,6 +28,7 @@ from gateway.cli.verify import (
     examine,
     verify_store,
 )
+from gateway.words import say_bytes, say_seconds
 from models.artifact import ArtifactState, get_artifact, list_artifacts
 from models.custody import Content, count_stored, refetch_artifact, refetch_set_aside
 from models.errors import PressroomError

@@ -21,8 +21,8 @@ from gateway.cli.console import (
     out,
     print_json,
     read_settings,
-    say_bytes,
 )
+from gateway.words import say_bytes
 from models.errors import PressroomError
 from workers.backup.errors import BackupDamaged
 from workers.backup.folder import (

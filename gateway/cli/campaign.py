@@ -1,6 +1,7 @@
 """`pressroom campaign`: many jobs from a file, followed as one."""
 
 import enum
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -21,13 +22,14 @@ from gateway.cli.console import (
     print_json,
     run,
     say_id,
-    say_usd,
 )
 from gateway.cli.enqueue import Source, enqueue_file, plan_file
 from gateway.cli.follow import follow_to_its_end, show_summary, summarize
 from gateway.cli.ids import resolve_id
 from gateway.cli.inputs import BadInput, parse_sets
 from gateway.cli.plan_view import say_plan
+from gateway.reports.collect import MOST_RESULTS, collect_report, render_html
+from gateway.words import say_usd
 from models.campaign import (
     add_campaign,
     close_campaign,
@@ -234,6 +236,46 @@ def list_(
                     escape(one["name"]),
                 )
             out.print(table, highlight=False)
+
+    run(body)
+
+
+@campaign_app.command()
+def report(
+    given: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="An HTML file; NAME.html if unset.")
+    ] = None,
+    results: Annotated[
+        int, typer.Option(min=0, max=10_000, help="How many results it shows, the first ones.")
+    ] = MOST_RESULTS,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON; no file is written.")] = False,
+) -> None:
+    """Write a report: how its jobs ended, what they cost and took, and what came of them.
+
+    One HTML file that needs nothing beside it. It may be written while the campaign runs.
+
+    Examples:
+
+        pressroom campaign report 4d49bec0e98d -o shoot.html
+
+        pressroom campaign report 4d49bec0e98d --json --results 0 | jq .progress
+    """
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            campaign_id = await resolve_id(session, "campaigns", given)
+        with notes.status("reading its results"):
+            told = await collect_report(runtime, campaign_id, results=results)
+        if as_json:
+            print_json(told.describe())
+            return
+        path = output or Path(f"{re.sub(r'[^A-Za-z0-9._-]+', '-', told.name).strip('-.')}.html")
+        try:
+            path.write_text(render_html(told))
+        except OSError as error:
+            raise BadInput(f"--output {path}: {(error.strerror or str(error)).lower()}") from error
+        out.print(path, highlight=False, soft_wrap=True)
 
     run(body)
 

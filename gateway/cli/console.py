@@ -19,6 +19,7 @@ from rich.table import Table
 
 from endpoints.catalogue import Basis, Catalogue, Estimate
 from gateway.cli.inputs import BadInput
+from gateway.words import say_usd
 from models.errors import PressroomError
 from tasks.campaigns.prompt_file import PromptFileError
 from tasks.intake import InvalidRequest, say_suggestions
@@ -145,16 +146,6 @@ def _say_setting(error: ErrorDetails) -> str:
     return f"PRESSROOM_{name.upper()}: {message}{came}"
 
 
-def say_usd(value: Decimal | float | None) -> str:
-    """Dollars with as many digits as tell something."""
-    if value is None:
-        return "-"
-    if value >= 1 or value == 0:
-        return f"${value:,.2f}"
-    whole, _, digits = f"{value:.6f}".partition(".")
-    return f"${whole}.{digits.rstrip('0').ljust(2, '0')}"
-
-
 def say_estimate(estimate: Estimate) -> str:
     if estimate.usd is None:
         return "no price is known"
@@ -170,27 +161,6 @@ def say_estimate(estimate: Estimate) -> str:
 def say_id(value: UUID | str) -> str:
     """The end of an id, which tells jobs made together apart, and which commands take."""
     return str(value)[-12:]
-
-
-def say_bytes(count: int | None) -> str:
-    if count is None:
-        return "-"
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:  # noqa: PLR2004 -- a step of the units
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.2f} GB"
-
-
-def say_seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if seconds < 60:  # noqa: PLR2004 -- a minute
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 def shorten(value: str, length: int) -> str:

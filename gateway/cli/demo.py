@@ -23,13 +23,10 @@ from gateway.cli.console import (
     out,
     print_json,
     read_settings,
-    say_bytes,
-    say_seconds,
-    say_usd,
 )
 from gateway.cli.contact_sheet import Tile, draw_contact_sheet
 from gateway.cli.follow import follow_campaign, show_summary, summarize
-from gateway.cli.jobs import say_prompt
+from gateway.words import say_bytes, say_prompt, say_seconds, say_usd
 from models.artifact import Artifact, list_artifacts
 from models.campaign import add_campaign, close_campaign
 from models.job import Job, JobState, OnUnknown

@@ -14,10 +14,10 @@ from gateway.cli.console import (
     out,
     print_json,
     say_estimate,
-    say_seconds,
     shorten,
 )
 from gateway.endpoint_facts import describe_endpoint, sample_input
+from gateway.words import say_seconds
 
 endpoints_app = typer.Typer(help="List and show endpoints.", no_args_is_help=True)
 

@@ -15,16 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.console import (
-    FAILED,
-    notes,
-    out,
-    pause,
-    print_json,
-    say_bytes,
-    say_seconds,
-    say_usd,
-)
+from gateway.cli.console import FAILED, notes, out, pause, print_json
+from gateway.words import say_bytes, say_seconds, say_usd
 from models.campaign import Ending, Progress, count_endings, count_jobs, get_campaign
 from models.lane import LaneView, find_lanes
 from workers.runtime import Runtime

@@ -24,13 +24,11 @@ from gateway.cli.console import (
     pause,
     print_json,
     run,
-    say_bytes,
     say_estimate,
-    say_seconds,
-    say_usd,
 )
 from gateway.cli.inputs import merge_input
 from gateway.explain import explain
+from gateway.words import say_bytes, say_seconds, say_usd
 from models.artifact import Artifact, ArtifactState, list_artifacts
 from models.fairness import HIGHEST, LOWEST, USUAL
 from models.job import TERMINAL, Job, JobState, OnUnknown

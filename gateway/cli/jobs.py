@@ -2,7 +2,7 @@
 
 import datetime as dt
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -17,14 +17,12 @@ from gateway.cli.console import (
     out,
     print_json,
     run,
-    say_bytes,
     say_id,
-    say_seconds,
-    say_usd,
     shorten,
 )
 from gateway.cli.ids import resolve_id
 from gateway.explain import explain
+from gateway.words import say_bytes, say_prompt, say_seconds, say_usd
 from models.artifact import list_artifacts
 from models.delivery import list_deliveries
 from models.doubt import list_doubtful_jobs, sum_doubts, sum_doubts_by_key
@@ -328,16 +326,6 @@ def cancel(
             raise typer.Exit(FAILED)
 
     run(body)
-
-
-def say_prompt(values: dict[str, Any]) -> str:
-    """The prompt of an input, wherever it stands."""
-    if isinstance(prompt := values.get("prompt"), str):
-        return prompt
-    messages = values.get("messages")
-    if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
-        return str(messages[-1].get("content", ""))
-    return ""
 
 
 def _tell(job: Job, why: str) -> Table:

@@ -8,7 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from endpoints.catalogue import Basis
-from gateway.cli.console import make_table, say_seconds, say_usd, shorten
+from gateway.cli.console import make_table, shorten
+from gateway.words import say_seconds, say_usd
 from tasks.campaigns.items import Item
 from tasks.campaigns.plan import Plan
 

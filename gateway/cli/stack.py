@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gateway.cli.console import fail, make_table, notes, read_settings, say_seconds
+from gateway.cli.console import fail, make_table, notes, read_settings
+from gateway.words import say_seconds
 from models.custody import Custody, measure_custody
 from models.database import Database
 from models.errors import DatabaseUnavailable

@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from gateway.cli.console import PIPED_WIDTH, notes, read_settings, say_seconds
+from gateway.cli.console import PIPED_WIDTH, notes, read_settings
+from gateway.words import say_seconds
 from scripts.faults.fault import Fault
 from scripts.faults.row import Row, make_table, write_json, write_markdown
 from scripts.faults.run import run_fault

@@ -126,3 +126,20 @@ def test_what_failed_is_run_again_by_its_cause(stack, pressroom, write):
     assert (again["found"], again["queued"]) == (2, 2)
     last = pressroom.read("campaign", "watch", campaign_id)
     assert (last["completed"], last["failed"]) == (3, 0)
+
+
+def test_its_report_is_one_file_with_its_pictures(pressroom, write, tmp_path):
+    spec = f"name: NAME\nendpoint: {FLUX}\nprompts: [a fox, an owl]\ninput: {{width: 256}}"
+    summary = pressroom.read("campaign", "start", write("reported", spec=spec), "--yes")
+    page = tmp_path / "report.html"
+
+    written = pressroom.call("campaign", "report", summary["campaign_id"], "-o", str(page))
+    told = pressroom.read("campaign", "report", summary["campaign_id"], "--results", "1")
+
+    assert written.returncode == 0, written.stderr.decode()
+    assert page.read_text().count("data:image/webp") == 2
+    assert (told["jobs"], told["settled"], len(told["results"])) == (2, True, 1)
+    nowhere = str(tmp_path / "none" / "report.html")
+    refused = pressroom.call("campaign", "report", summary["campaign_id"], "-o", nowhere)
+    assert refused.returncode == 2
+    assert "no such file or directory" in refused.stderr.decode()

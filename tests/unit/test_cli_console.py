@@ -23,14 +23,12 @@ from gateway.cli.console import (
     print_json,
     read_settings,
     run,
-    say_bytes,
     say_estimate,
     say_id,
-    say_seconds,
-    say_usd,
     shorten,
 )
 from gateway.cli.inputs import BadInput
+from gateway.words import say_bytes, say_seconds, say_usd
 from models.base import new_id
 from models.errors import NotFound
 
