@@ -1,5 +1,7 @@
 """A campaign's report: what it tells, and that it shows what others wrote as text."""
 
+from typing import Any
+
 import pytest
 
 from gateway.reports.collect import collect_report, render_html
@@ -26,7 +28,7 @@ async def campaign_id(runtime, run, execute):
         spec={"name": "shoot", "tags": ["spring"]},
         planned=5,
     )
-    inputs = [
+    inputs: list[dict[str, Any]] = [
         {"prompt": f"a fox {EVIL}"},
         {"messages": [{"role": "user", "content": "say hello"}]},
         {"prompt": "an owl"},
