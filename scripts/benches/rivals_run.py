@@ -29,6 +29,7 @@ READY = "rival ready"  # as its workers print it
 REDIS_DATABASE = 1  # ours is 0
 LOOK_SECONDS = 0.5
 STOP_SECONDS = 10.0
+STALLED_SECONDS = 15.0  # many times as long as a job, and as polls are apart
 SPARE_SECONDS = 30.0  # over its time, for one that counts it itself
 MAKE_TABLE = """
     CREATE TABLE IF NOT EXISTS rival_results (
@@ -96,8 +97,7 @@ def run_celery(settings: Settings, pool: Pool, plan: Plan, count_polls: CountPol
             began = time.time()
             producer = [str(BIN / "python"), "-m", CELERY]
             subprocess.run(producer, cwd=ROOT, env=_environment(plan), check=True)  # noqa: S603
-            while _count(connection) < plan.jobs and time.time() - began < plan.seconds:
-                time.sleep(LOOK_SECONDS)
+            _wait_for_ends(connection, plan, until=began + plan.seconds)
             after = _read_cpu(settings, workers)
         rows = connection.execute(text("SELECT sent, took, finished FROM rival_results"))
         done = [Done(row.sent, row.took, row.finished) for row in rows]
@@ -109,6 +109,15 @@ def run_celery(settings: Settings, pool: Pool, plan: Plan, count_polls: CountPol
         cpu={kind: used - before[kind] for kind, used in after.items()},
         polls=count_polls(),
     )
+
+
+def _wait_for_ends(connection: Connection, plan: Plan, *, until: float) -> None:
+    """Until all are there, or none has come for long: a task that died is not waited for."""
+    ended, changed = 0, time.time()
+    while ended < plan.jobs and time.time() < min(until, changed + STALLED_SECONDS):
+        time.sleep(LOOK_SECONDS)
+        if (now := _count(connection)) != ended:
+            ended, changed = now, time.time()
 
 
 @contextmanager
