@@ -25,6 +25,8 @@ def explain(job: Job, lanes: Sequence[LaneView]) -> str:
                     f"the {stage} lane of {job.endpoint} is closed for "
                     f"{lane.closed_seconds:.0f} s more: {lane.closed_reason}"
                 )
+    if job.state is JobState.QUEUED and job.held:
+        return "its campaign is paused"
     due = max((job.next_at - dt.datetime.now(dt.UTC)).total_seconds(), 0) if job.next_at else 0
     words = {
         JobState.QUEUED: "waits for its turn in the quota"

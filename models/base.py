@@ -15,6 +15,11 @@ SUSPECT_DEATHS = 3  # of workers that held a row, in a row: it is worked on no m
 # Rows whose second holder died, or is about to: if its lease runs out, that was the third.
 SUSPECTED = f"deaths >= {SUSPECT_DEATHS - 1} AND lease IS NOT NULL"
 
+HELD_YEAR = 9999
+# When a queued job is due that is held: hold.py. A time that Python can read, unlike infinity.
+HELD_UNTIL = f"timestamptz '{HELD_YEAR}-01-01 00:00:00+00'"
+HELD = f"next_at >= {HELD_UNTIL}"
+
 Usd = Annotated[Decimal, mapped_column(Numeric(18, 10))]
 Json = dict[str, Any]
 

@@ -48,6 +48,7 @@ class Campaign(Base):
             "expanded_at",
             postgresql_where=text("spec IS NOT NULL AND total IS NULL AND problem IS NULL"),
         ),
+        Index("campaigns_unsettled", "id", postgresql_where=text("unsettled")),  # hold.py
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -61,6 +62,8 @@ class Campaign(Base):
     expanded: Mapped[int] = mapped_column(server_default="0")  # items that are enqueued
     expanded_at: Mapped[dt.datetime | None]  # when the last of them were
     problem: Mapped[str | None]  # why it is not expanded further
+    paused_at: Mapped[dt.datetime | None]
+    unsettled: Mapped[bool] = mapped_column(server_default="false")  # its jobs are not so yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Progress:
     total: int | None  # None while its items are still being enqueued
     planned: int | None  # how many there will be, if it has a specification
     problem: str | None  # why the rest of them is not enqueued
+    paused: bool
     queued: int
     running: int  # from being submitted to the end, unknown outcomes among them
     completed: int
@@ -135,7 +139,7 @@ async def find_unexpanded(session: AsyncSession, *, idle_seconds: float) -> Sequ
         await session.scalars(
             text("""
                 SELECT id FROM campaigns
-                WHERE spec IS NOT NULL AND total IS NULL AND problem IS NULL
+                WHERE spec IS NOT NULL AND total IS NULL AND problem IS NULL AND paused_at IS NULL
                   AND coalesce(expanded_at, created_at) < now() - make_interval(secs => :idle)
                 ORDER BY id
             """),
@@ -153,6 +157,7 @@ async def advance(session: AsyncSession, campaign_id: UUID, *, start: int, end: 
         text("""
             UPDATE campaigns SET expanded = :end, expanded_at = now()
             WHERE id = :id AND expanded = :start AND total IS NULL AND problem IS NULL
+              AND paused_at IS NULL
             RETURNING id
         """),
         {"id": campaign_id, "start": start, "end": end},
@@ -198,7 +203,8 @@ async def list_campaigns(session: AsyncSession, *, limit: int) -> Sequence[Campa
 
 async def count_jobs(session: AsyncSession, campaign_id: UUID) -> Progress:
     statement = text("""
-        SELECT campaigns.total, campaigns.planned, campaigns.problem, job.*, earlier.*, file.*
+        SELECT campaigns.total, campaigns.planned, campaigns.problem,
+            campaigns.paused_at IS NOT NULL AS paused, job.*, earlier.*, file.*
         FROM campaigns
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE state = 'queued') AS queued,
@@ -237,6 +243,7 @@ async def count_jobs(session: AsyncSession, campaign_id: UUID) -> Progress:
         total=row.total,
         planned=row.planned,
         problem=row.problem,
+        paused=row.paused,
         queued=row.queued,
         running=row.running,
         completed=row.completed,

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.attempt import HEARD_OF
 from models.base import count_rows
+from models.fairness import PLACE_KEPT
 from models.job import JobState, OnUnknown, Reason, Route
 from models.lane import DUE_ROWS, Claim, StageName, due_rows
 
@@ -248,6 +249,7 @@ _HAND_BACK: dict[StageName, TextClause] = {
             upstream_id = held.upstream_id,
             submitted_at = held.sent_at,
             next_at = CASE WHEN NOT ended THEN now() END,
+            virtual_start = {PLACE_KEPT},
             finished_at = CASE WHEN ended THEN now() END
         FROM held WHERE jobs.id = held.id AND lease = :lease AND state = 'submitting'
     """),  # noqa: S608 -- constants

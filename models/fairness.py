@@ -21,11 +21,18 @@ from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base
+from models.base import HELD_UNTIL, Base
 
 LOWEST, USUAL, HIGHEST = 0, 5, 9  # priorities
 WEIGHTS = (0.01, 100.0)  # least and most
 JOINING_MOST = 500  # jobs that one claim lets join
+
+# Of a row with a campaign_id, or none.
+PAUSED: Final = """
+    coalesce((SELECT paused_at IS NOT NULL FROM campaigns WHERE campaigns.id = campaign_id), false)
+"""
+# Of a job that goes back to the queue: none if it is to be held, which is seen to as it joins.
+PLACE_KEPT: Final = f"CASE WHEN NOT {PAUSED} THEN virtual_start END"
 
 
 class Flow(Base):
@@ -119,19 +126,24 @@ PLACES: Final = """
 """
 
 _JOIN = text(f"""
-    WITH joining AS MATERIALIZED (
+    WITH due AS MATERIALIZED (
         SELECT id, endpoint, priority, key_id, campaign_id,
-            attempt > attempts_before AS again
+            attempt > attempts_before AS again,
+            {PAUSED} AS paused
         FROM jobs
         WHERE state = 'queued' AND virtual_start IS NULL AND endpoint = :endpoint
             AND next_at <= now()
         ORDER BY next_at LIMIT {JOINING_MOST}
         FOR UPDATE SKIP LOCKED
+    ), held AS (
+        UPDATE jobs SET next_at = {HELD_UNTIL} FROM due WHERE jobs.id = due.id AND due.paused
+    ), joining AS MATERIALIZED (
+        SELECT id, endpoint, priority, key_id, campaign_id, again FROM due WHERE NOT paused
     ), {PLACES}
     UPDATE jobs SET virtual_start = placed.virtual_start FROM placed WHERE jobs.id = placed.id
 """)  # noqa: S608 -- built from constants
 
 
 async def join_line(session: AsyncSession, endpoint: str) -> None:
-    """Let queued jobs join that have come due."""
+    """Let queued jobs join that have come due; those of a campaign that is paused are held."""
     await session.execute(_JOIN, {"endpoint": endpoint})

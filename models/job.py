@@ -23,7 +23,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import SUSPECTED, Base, Json, Usd, word_column
+from models.base import HELD, HELD_YEAR, SUSPECTED, Base, Json, Usd, word_column
 from models.fairness import HIGHEST, LOWEST, USUAL
 
 
@@ -136,6 +136,12 @@ class Job(Base):
             "endpoint",
             "next_at",
             postgresql_where=text("state = 'queued' AND virtual_start IS NULL"),
+        ),
+        Index(
+            "jobs_held",  # hold.release_jobs
+            "campaign_id",
+            "id",
+            postgresql_where=text(f"state = 'queued' AND {HELD}"),
         ),
         Index(
             "jobs_to_poll",  # claims.claim_polls, lane.find_lanes
@@ -313,3 +319,8 @@ class Job(Base):
     finished_at: Mapped[dt.datetime | None]
     # Since when what is large of it stands in shelf.py's table, and here nothing does.
     shelved_at: Mapped[dt.datetime | None]
+
+    @property
+    def held(self) -> bool:
+        """It waits until its campaign is resumed."""
+        return self.next_at is not None and self.next_at.year >= HELD_YEAR

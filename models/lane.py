@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import SUSPECT_DEATHS, SUSPECTED, Base, word_column
+from models.base import HELD, SUSPECT_DEATHS, SUSPECTED, Base, word_column
 from models.job import KEPT_SHORTLY, TO_CANCEL, TO_POLL
 
 CLOSE_SECONDS = 1.0  # the first time; twice as long each time after, without an answer between
@@ -286,7 +286,7 @@ async def seconds_until_due(session: AsyncSession, stage: StageName, endpoint: s
             greatest(0, extract(epoch FROM
                 greatest(row.next_at, lane.closed_until) - now())) END
         FROM (SELECT next_at FROM {DUE_ROWS[stage]} AND endpoint = :endpoint
-                AND NOT {_LAST_CHANCE}  -- for those the sweep rings
+                AND NOT {HELD} AND NOT {_LAST_CHANCE}  -- for those the sweep rings
               ORDER BY next_at LIMIT 1) row
         LEFT JOIN lanes lane ON lane.stage = :stage AND lane.endpoint = :endpoint
     """)  # noqa: S608 -- DUE_ROWS is a constant of this module
@@ -379,6 +379,7 @@ async def list_lane_states(
             CROSS JOIN LATERAL (
                 SELECT count(*) AS waiting, min(next_at) AS next_at FROM (
                     SELECT next_at FROM {DUE_ROWS[name]} AND endpoint = endpoint_stats.endpoint
+                        AND NOT {HELD}
                     ORDER BY next_at LIMIT {COUNTED_MOST}) AS row
             ) AS found
             WHERE CAST(:endpoint AS text) IS NULL OR endpoint_stats.endpoint = :endpoint"""  # noqa: S608 -- constants of this module

@@ -24,8 +24,8 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.attempt import HEARD_OF
-from models.base import SUSPECT_DEATHS, SUSPECTED, count_rows
-from models.fairness import PLACES, USUAL, join_line
+from models.base import HELD_UNTIL, SUSPECT_DEATHS, SUSPECTED, count_rows
+from models.fairness import PAUSED, PLACE_KEPT, PLACES, USUAL, join_line
 from models.job import IN_FLIGHT, TERMINAL, TO_POLL, JobState, OnUnknown, Reason, Route
 from models.lane import IN_LINE, Claim, StageName, due_rows
 from models.pulse import GAP_SECONDS, LISTENING
@@ -133,7 +133,7 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
     added = await session.scalars(
         text(f"""
             WITH job AS MATERIALIZED (
-                SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS job(
+                SELECT *, {PAUSED} AS paused FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS job(
                     id uuid, endpoint text, input jsonb, on_unknown text, estimate_usd numeric,
                     campaign_id uuid, position int, key_id uuid, route text, policy jsonb,
                     sealed text, live_seconds float, fingerprint text, start_seconds float,
@@ -149,7 +149,8 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
                 SELECT id, endpoint, priority, key_id, campaign_id, false AS again
                 FROM job
                 -- One that is sent again has its place already.
-                WHERE due_seconds <= 0 AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = job.id)
+                WHERE due_seconds <= 0 AND NOT paused
+                  AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = job.id)
             ), {PLACES}
             INSERT INTO jobs (id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
                 key_id, route, policy, sealed, deadline_at, fingerprint, start_seconds, start_by,
@@ -158,8 +159,10 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
                 key_id, route, nullif(policy, 'null'), decode(sealed, 'base64'),
                 now() + make_interval(secs => live_seconds), fingerprint,
                 start_seconds, now() + make_interval(secs => start_seconds),
-                priority, virtual_start, now() + make_interval(secs => due_seconds), size_class,
-                custom_id
+                priority, virtual_start,
+                CASE WHEN paused THEN {HELD_UNTIL}
+                    ELSE now() + make_interval(secs => due_seconds) END,
+                size_class, custom_id
             FROM job LEFT JOIN placed USING (id)
             ON CONFLICT (id) DO NOTHING
             RETURNING id
@@ -338,8 +341,8 @@ async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
                     ELSE coalesce(submitted_at, heard.sent_at) END,
                 attempt = attempt + move.attempt_change,
                 -- It waits out of line: others go first meanwhile.
-                virtual_start = CASE WHEN NOT (move.requeued AND move.due_in > 0)
-                    THEN virtual_start END,
+                virtual_start = CASE WHEN NOT move.requeued THEN virtual_start
+                    WHEN move.due_in <= 0 THEN {PLACE_KEPT} END,
                 deaths = 0,
                 cancel_tries = cancel_tries + move.cancel_change,
                 cancel_sent_at = CASE WHEN move.cancel_sent THEN now() ELSE cancel_sent_at END,
@@ -640,6 +643,8 @@ async def resolve_unknown(
                 upstream_id = decided.upstream_id,
                 submitted_at = decided.heard_sent_at,
                 next_at = CASE WHEN decided.state IN ('queued', 'in_queue') THEN now() END,
+                virtual_start = CASE WHEN decided.state = 'queued' THEN {PLACE_KEPT}
+                    ELSE virtual_start END,
                 finished_at = CASE WHEN decided.state NOT IN ('queued', 'in_queue') THEN now() END
             FROM decided WHERE jobs.id = decided.id
             RETURNING jobs.id, jobs.state

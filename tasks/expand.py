@@ -96,7 +96,7 @@ async def _expand(runtime: Runtime, campaign: Campaign, local: Path | None) -> b
         jobs = await asyncio.to_thread(_make_jobs, runtime, campaign, spec, reader)
         async with runtime.database.begin() as session:
             if not await advance(session, campaign.id, start=start, end=start + len(jobs)):
-                return False  # somebody else is at it, or it was cancelled
+                return False  # somebody else is at it, or it was cancelled, or paused
             await enqueue_jobs(session, jobs)
             if spec.reuse:
                 await _reuse(session, jobs)
@@ -119,7 +119,7 @@ def _make_jobs(
     Raises:
         Refused, PromptFileError: an item is wrong after all.
     """
-    gap = (spec.pace.over or 0.0) / max((campaign.planned or 1) - 1, 1)
+    gap = spec.gap_seconds(campaign.planned)
     age = time.time() - campaign.created_at.timestamp()
     jobs = []
     for item in itertools.islice(reader, AT_ONCE):

@@ -62,10 +62,11 @@ def describe_job(
         "output_tokens": job.output_tokens,
         "cached_from": str(job.cached_from) if job.cached_from else None,
         "campaign_id": str(job.campaign_id) if job.campaign_id else None,
+        "custom_id": job.custom_id,
         "created_at": job.created_at.isoformat(),
         "submitted_at": job.submitted_at.isoformat() if job.submitted_at else None,
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
-        "next_at": job.next_at.isoformat() if job.next_at else None,
+        "next_at": job.next_at.isoformat() if job.next_at and not job.held else None,
         "start_by": job.start_by.isoformat() if job.start_by else None,
         "deadline_at": job.deadline_at.isoformat() if job.deadline_at else None,
     }

@@ -1,5 +1,6 @@
 """`pressroom campaign`: many jobs from a file, followed as one."""
 
+import asyncio
 import enum
 import re
 from decimal import Decimal
@@ -33,6 +34,7 @@ from gateway.words import say_usd
 from models.campaign import (
     add_campaign,
     close_campaign,
+    count_jobs,
     find_last_position,
     find_retriable,
     find_unended_jobs,
@@ -42,8 +44,10 @@ from models.campaign import (
 from models.fairness import HIGHEST, LOWEST, USUAL
 from models.job import JobState, OnUnknown, Reason
 from tasks import control
+from tasks import pause as hold
 from tasks.campaigns.prompt_file import FileFormat
 from tasks.campaigns.span import parse_span
+from tasks.expand import send_expand
 from workers.runtime import Runtime
 
 campaign_app = typer.Typer(help="Run and follow many jobs as one.", no_args_is_help=True)
@@ -236,6 +240,54 @@ def list_(
                     escape(one["name"]),
                 )
             out.print(table, highlight=False)
+
+    run(body)
+
+
+@campaign_app.command()
+def pause(
+    given: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
+) -> None:
+    """Send no more of a campaign until it is resumed. What was sent runs on.
+
+    Example:
+
+        pressroom campaign pause 4d49bec0e98d
+    """
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            campaign_id = await resolve_id(session, "campaigns", given)
+        changed = await hold.pause(runtime, campaign_id)
+        async with runtime.database.begin() as session:
+            progress = await count_jobs(session, campaign_id)
+        said = "paused" if changed else "it was paused already"
+        notes.print(f"{said}: {progress.queued:,} jobs wait, {progress.running:,} run on")
+
+    run(body)
+
+
+@campaign_app.command()
+def resume(
+    given: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
+) -> None:
+    """Let a campaign go on that was paused. A pace goes on from where it was.
+
+    Example:
+
+        pressroom campaign resume 4d49bec0e98d
+    """
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            campaign_id = await resolve_id(session, "campaigns", given)
+        changed = await hold.resume(runtime, campaign_id)
+        async with runtime.database.begin() as session:
+            progress = await count_jobs(session, campaign_id)
+        if progress.total is None and progress.planned is not None:
+            await asyncio.to_thread(send_expand, runtime, campaign_id)
+        said = "it goes on" if changed else "it was not paused"
+        notes.print(f"{said}: {progress.queued:,} jobs are queued, {progress.running:,} run")
 
     run(body)
 

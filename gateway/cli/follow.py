@@ -147,6 +147,8 @@ def say_line(progress: Progress, pace: Pace) -> str:
 
 def say_state(progress: Progress) -> str | None:
     """Why its jobs are not all of what it is to be, if they are not."""
+    if progress.paused:
+        return "paused; `campaign resume` lets it go on"
     if progress.problem:
         return f"cut off after {progress.total or 0:,} jobs: {progress.problem}"
     if progress.total is not None:
@@ -184,6 +186,7 @@ async def summarize(runtime: Runtime, campaign_id: UUID) -> dict[str, Any]:
         "endpoint": campaign.endpoint,
         "jobs": _whole(progress),
         "problem": progress.problem,
+        "paused": progress.paused,
         "queued": progress.queued,
         "running": progress.running,
         "completed": progress.completed,
@@ -209,6 +212,8 @@ def show_summary(summary: dict[str, Any]) -> None:
     table.add_row("completed", f"{summary['completed']:,} of {summary['jobs']:,}")
     if summary["queued"] or summary["running"]:
         table.add_row("still", f"{summary['queued']:,} queued, {summary['running']:,} running")
+    if summary["paused"]:
+        table.add_row("[yellow]paused[/yellow]", "`campaign resume` lets it go on")
     if summary["problem"]:
         table.add_row("[red]cut off[/red]", escape(summary["problem"]))
     for failure in summary["failures"]:

@@ -176,6 +176,10 @@ class CampaignSpec(_Part):
         """What the templates of `prompt` and `input` name."""
         return find_names(read_templates([self.prompt or "", self.input]))
 
+    def gap_seconds(self, jobs: int | None) -> float:
+        """Between one job and the next, if so many are spread over a time."""
+        return (self.pace.over or 0.0) / max((jobs or 1) - 1, 1)
+
     def combinations(self) -> list[Combination]:
         """Of the endpoints and the matrix; each has an `endpoint`.
 

@@ -143,3 +143,19 @@ def test_its_report_is_one_file_with_its_pictures(pressroom, write, tmp_path):
     refused = pressroom.call("campaign", "report", summary["campaign_id"], "-o", nowhere)
     assert refused.returncode == 2
     assert "no such file or directory" in refused.stderr.decode()
+
+
+def test_a_campaign_is_paused_and_goes_on(pressroom, write):
+    spec = f"name: NAME\nendpoint: {FLUX}\nprompts: [a, b, c, d]\npace: {{over: 6s}}"
+    started = pressroom.read("campaign", "start", write("slow", spec=spec), "--yes", "--detach")
+    campaign_id = started["campaign_id"]
+
+    paused = pressroom.call("campaign", "pause", campaign_id)
+    shown = pressroom.read("campaign", "show", campaign_id)
+    resumed = pressroom.call("campaign", "resume", campaign_id)
+
+    assert b"paused: " in paused.stderr
+    assert shown["paused"]
+    assert b"it goes on: " in resumed.stderr
+    summary = pressroom.read("campaign", "watch", campaign_id)
+    assert (summary["completed"], summary["paused"]) == (4, False)

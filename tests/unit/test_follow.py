@@ -15,6 +15,7 @@ START = Progress(
     total=100,
     planned=None,
     problem=None,
+    paused=False,
     queued=100,
     running=0,
     completed=0,
@@ -184,6 +185,7 @@ def test_an_upstreams_words_are_shown_as_they_are(capsys):
         "jobs_per_second": 1.6,
         "polls_per_job": 2.25,
         "problem": None,
+        "paused": False,
         "failures": [
             {"state": "failed", "reason": "upstream", "jobs": 1, "error": "bad [/] tag [/red]"}
         ],
