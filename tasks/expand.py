@@ -92,21 +92,33 @@ async def _expand(runtime: Runtime, campaign: Campaign, local: Path | None) -> b
     items = Items(spec, runtime.catalogue, folder=Path(), local=local)
     reader = items.read(start=campaign.expanded)
     start, until = campaign.expanded, time.monotonic() + SPELL_SECONDS
-    while time.monotonic() < until:
-        jobs = await asyncio.to_thread(_make_jobs, runtime, campaign, spec, reader)
-        async with runtime.database.begin() as session:
-            if not await advance(session, campaign.id, start=start, end=start + len(jobs)):
-                return False  # somebody else is at it, or it was cancelled, or paused
-            await enqueue_jobs(session, jobs)
-            if spec.reuse:
-                await _reuse(session, jobs)
-            if len(jobs) < AT_ONCE:
-                await close_campaign(session, campaign.id)
-        await runtime.bells.ring_each(StageName.SUBMIT, {job.endpoint for job in jobs})
-        if len(jobs) < AT_ONCE:
-            return False
-        start += len(jobs)
-    return True
+
+    def make_next() -> asyncio.Task[Sequence[NewJob]]:
+        return asyncio.create_task(asyncio.to_thread(_make_jobs, runtime, campaign, spec, reader))
+
+    ahead = make_next()
+    try:
+        while time.monotonic() < until:
+            jobs = await ahead
+            ended = len(jobs) < AT_ONCE
+            if not ended:
+                ahead = make_next()  # meanwhile: it takes as long as Postgres takes for these
+            async with runtime.database.begin() as session:
+                if not await advance(session, campaign.id, start=start, end=start + len(jobs)):
+                    return False  # somebody else is at it, or it was cancelled, or paused
+                await enqueue_jobs(session, jobs)
+                if spec.reuse:
+                    await _reuse(session, jobs)
+                if ended:
+                    await close_campaign(session, campaign.id)
+            await runtime.bells.ring_each(StageName.SUBMIT, {job.endpoint for job in jobs})
+            if ended:
+                return False
+            start += len(jobs)
+        return True
+    finally:
+        await asyncio.wait([ahead])  # its thread reads the file, which is about to go
+        ahead.exception()  # of items that were not asked for
 
 
 def _make_jobs(

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 from uuid import UUID
 
 import typer
@@ -152,7 +152,10 @@ async def plan_spec(runtime: Runtime, path: Path) -> AsyncIterator[Planned]:
         if runtime.catalogue.find(name) is None and runtime.catalogue.retired(name) is None:
             note_unlisted(runtime.catalogue, name)
     with tempfile.TemporaryDirectory(prefix="pressroom-") as folder:
-        rows = await asyncio.to_thread(_copy_rows, spec, path.parent, Path(folder))
+        try:
+            rows = await asyncio.to_thread(_copy_rows, spec, path.parent, Path(folder))
+        except PromptFileError as error:
+            _refuse(path, [str(error)], 1)
         items = Items(spec, runtime.catalogue, folder=path.parent, local=rows)
         planned, stored = Plan(), 0
         known = True
@@ -174,7 +177,7 @@ async def plan_spec(runtime: Runtime, path: Path) -> AsyncIterator[Planned]:
         yield Planned(spec, items, planned, rows, stored if known else None)
 
 
-def _refuse(path: Path, problems: Iterable[str], count: int) -> None:
+def _refuse(path: Path, problems: Iterable[str], count: int) -> NoReturn:
     shown = 0
     for problem in problems:
         notes.print(problem, style="red", markup=False, soft_wrap=True)
