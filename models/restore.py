@@ -188,7 +188,12 @@ def carry_over(connection: Connection) -> Carried:
 
     # Keys that were revoked or rotated since stay so, whatever else goes back.
     _copy(connection, ApiKey)
-    _copy(connection, Campaign, update="total = greatest(campaigns.total, excluded.total)")
+    _copy(
+        connection,
+        Campaign,
+        update="total = greatest(campaigns.total, excluded.total),"
+        " expanded = greatest(campaigns.expanded, excluded.expanded)",
+    )
     _copy(connection, EndpointStats)
     _copy(connection, Lane)
     connection.execute(

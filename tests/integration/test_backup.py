@@ -18,8 +18,10 @@ import pytest
 from alembic import command
 from sqlalchemy import make_url, text
 
+import tasks.expand
 from models.artifact import list_artifacts
 from models.base import Base
+from models.campaign import add_campaign, advance, count_jobs
 from models.database import Database
 from models.event import Place, list_events
 from models.interventions import cancel_jobs, retry_jobs
@@ -31,6 +33,7 @@ from models.migrate import _migrator, find_version, migrate
 from models.restore import AS_IN_THE_BACKUP, CARRIED
 from models.shelf import shelve_jobs, take_back
 from tasks.archive import ARCHIVE
+from tasks.expand import expand_campaign
 from tasks.intake import Request, check_request, enqueue
 from tasks.poll import POLL
 from tasks.submit import SUBMIT
@@ -43,6 +46,7 @@ from workers.backup.restore import Options, restore_backup
 from workers.lane import LaneRun
 from workers.runtime import open_runtime
 from workers.settings import Settings
+from workers.store import write
 
 ROOT = Path(__file__).parents[2]
 FLUX = "black-forest-labs-flux-1-schnell"
@@ -379,6 +383,42 @@ async def test_what_is_in_flight_is_found_again_on_another_machine(
     async with installation(elsewhere) as runtime:
         assert set(await run_to_the_end(runtime, jobs)) == {JobState.COMPLETED}
     assert await sent(emulator) == 2
+
+
+async def test_a_campaign_that_is_half_expanded_is_expanded_on_another_machine(
+    settings, elsewhere, root, monkeypatch
+):
+    monkeypatch.setattr(tasks.expand, "AT_ONCE", 3)
+
+    async def die_later(session, campaign_id, *, start, end):
+        if start:
+            raise RuntimeError("killed")
+        return await advance(session, campaign_id, start=start, end=end)
+
+    async with installation(settings) as runtime:
+        await write(runtime.store, "files/rows.csv", b"prompt\n" + b"a fox\n" * 7)
+        async with runtime.database.begin() as session:
+            campaign_id = await add_campaign(
+                session,
+                name="half",
+                endpoint=FLUX,
+                spec={"name": "half", "endpoint": FLUX, "prompts": {"file": "rows.csv"}},
+                rows_key="files/rows.csv",
+                planned=7,
+            )
+        monkeypatch.setattr(tasks.expand, "advance", die_later)
+        with pytest.raises(RuntimeError):
+            await expand_campaign(runtime, campaign_id)
+        monkeypatch.undo()
+    await back_up(settings, root)
+
+    await restore(elsewhere, root)
+
+    async with installation(elsewhere) as runtime:
+        assert not await expand_campaign(runtime, campaign_id)
+        async with runtime.database.begin() as session:
+            progress = await count_jobs(session, campaign_id)
+    assert (progress.total, progress.enqueued, progress.problem) == (7, 7, None)
 
 
 async def test_what_was_in_flight_too_long_ago_is_lost_and_not_sent_again(
