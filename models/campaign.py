@@ -44,7 +44,7 @@ class Campaign(Base):
             postgresql_where=text("spec IS NOT NULL"),
         ),
         Index(
-            "campaigns_to_expand",  # find_unexpanded
+            "campaigns_to_expand",  # claim_unexpanded
             "expanded_at",
             postgresql_where=text("spec IS NOT NULL AND total IS NULL AND problem IS NULL"),
         ),
@@ -60,7 +60,7 @@ class Campaign(Base):
     rows_key: Mapped[str | None]  # of its file, in the store: as it was when it was started
     planned: Mapped[int | None]  # items of it, as they were counted before it was started
     expanded: Mapped[int] = mapped_column(server_default="0")  # items that are enqueued
-    expanded_at: Mapped[dt.datetime | None]  # when the last of them were
+    expanded_at: Mapped[dt.datetime | None]  # when the last of them were, or somebody was sent for
     problem: Mapped[str | None]  # why it is not expanded further
     paused_at: Mapped[dt.datetime | None]
     unsettled: Mapped[bool] = mapped_column(server_default="false")  # its jobs are not so yet
@@ -133,15 +133,18 @@ async def add_campaign(
     return campaign.id
 
 
-async def find_unexpanded(session: AsyncSession, *, idle_seconds: float) -> Sequence[UUID]:
-    """Those of which items are left to be enqueued, and nobody has enqueued any for so long."""
+async def claim_unexpanded(session: AsyncSession, *, idle_seconds: float) -> Sequence[UUID]:
+    """Those of which items are left to be enqueued, and nobody has enqueued any for so long.
+
+    Whoever asks goes on with them: for as long again nobody else is told.
+    """
     return (
         await session.scalars(
             text("""
-                SELECT id FROM campaigns
+                UPDATE campaigns SET expanded_at = now()
                 WHERE spec IS NOT NULL AND total IS NULL AND problem IS NULL AND paused_at IS NULL
                   AND coalesce(expanded_at, created_at) < now() - make_interval(secs => :idle)
-                ORDER BY id
+                RETURNING id
             """),
             {"idle": idle_seconds},
         )

@@ -1,10 +1,11 @@
 """What happens: one file a stage, in the order of a job's life.
 
 generate   a request comes in by Celery       intake.py   what every way in does with one
+expand     a campaign's items become jobs     campaigns/  what its specification says
 submit     POST /run                          each stage: claim, act, record, chain
 poll       GET /status                        (workers/lane.py runs them)
 archive    the files into our store           media.py    what a file is
 notify     word to the producer               results.py  what a producer is told
 batch      requests that waited, to jobs
-sweep      rings for what is overdue
+sweep      rings for what is overdue          pause.py    a campaign that waits, and goes on
 """

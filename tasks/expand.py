@@ -24,8 +24,8 @@ from models.base import new_id
 from models.campaign import (
     Campaign,
     advance,
+    claim_unexpanded,
     close_campaign,
-    find_unexpanded,
     get_campaign,
     give_up_expanding,
 )
@@ -82,7 +82,7 @@ def send_expand(runtime: Runtime, campaign_id: UUID) -> None:
 async def resume_expanding(runtime: Runtime) -> None:
     """Send for what nobody is at: the sweep's part."""
     async with runtime.database.begin() as session:
-        idle = await find_unexpanded(session, idle_seconds=IDLE_SECONDS)
+        idle = await claim_unexpanded(session, idle_seconds=IDLE_SECONDS)
     for campaign_id in idle:
         await asyncio.to_thread(send_expand, runtime, campaign_id)
 

@@ -12,9 +12,9 @@ from models.base import new_id
 from models.campaign import (
     NameTaken,
     add_campaign,
+    claim_unexpanded,
     close_campaign,
     count_jobs,
-    find_unexpanded,
     get_campaign,
 )
 from models.job import OnUnknown
@@ -188,7 +188,7 @@ async def test_an_item_that_is_wrong_after_all_ends_it_and_what_is_enqueued_runs
     assert (progress.problem or "").startswith(said or "")
     assert (progress.problem is None) is (said is None)
     assert not await expand_campaign(runtime, campaign_id)
-    assert await run(find_unexpanded, idle_seconds=0) == []
+    assert await run(claim_unexpanded, idle_seconds=0) == []
 
 
 async def test_a_file_that_is_gone_from_the_store_is_said(runtime, run, start):
@@ -223,7 +223,8 @@ async def test_the_sweep_sends_for_what_nobody_is_at(runtime, start, execute, mo
     sent = []
     monkeypatch.setattr(tasks.expand, "send_expand", lambda _runtime, one: sent.append(one))
 
-    await resume_expanding(runtime)
+    for _ in range(3):  # sweeps are closer together than that
+        await resume_expanding(runtime)
 
     assert sent == [idle]
 

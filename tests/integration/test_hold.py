@@ -9,7 +9,7 @@ from sqlalchemy import text
 import tasks.pause
 from gateway.explain import explain
 from models.base import new_id
-from models.campaign import add_campaign, count_jobs, find_unexpanded, get_campaign
+from models.campaign import add_campaign, claim_unexpanded, count_jobs, get_campaign
 from models.claims import hand_back
 from models.errors import NotFound
 from models.hold import set_campaign_paused
@@ -166,10 +166,11 @@ async def test_a_paused_campaign_is_not_expanded_and_goes_on_after(runtime, run,
     await execute("UPDATE campaigns SET created_at = now() - interval '1 min'")
 
     assert not await expand_campaign(runtime, campaign_id)
-    assert await run(find_unexpanded, idle_seconds=1) == []
+    assert await run(claim_unexpanded, idle_seconds=1) == []
     await resume(runtime, campaign_id)
 
-    assert await run(find_unexpanded, idle_seconds=1) == [campaign_id]
+    assert await run(claim_unexpanded, idle_seconds=1) == [campaign_id]
+    assert await run(claim_unexpanded, idle_seconds=1) == []
     await expand_campaign(runtime, campaign_id)
     assert len(await claim(run)) == 4
 
