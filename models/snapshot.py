@@ -137,9 +137,9 @@ def list_file_rows(connection: Connection) -> list[FileRow]:
             SELECT DISTINCT thumbnail_key, CAST(NULL AS bigint), NULL
             FROM artifacts WHERE thumbnail_key IS NOT NULL
             UNION ALL
-            -- Of campaigns that are still to be expanded.
-            SELECT DISTINCT rows_key, CAST(NULL AS bigint), NULL
-            FROM campaigns WHERE rows_key IS NOT NULL AND total IS NULL AND problem IS NULL
+            -- Of campaigns that are still to be expanded; an older schema has no such column.
+            SELECT DISTINCT to_jsonb(campaigns) ->> 'rows_key', CAST(NULL AS bigint), NULL
+            FROM campaigns WHERE to_jsonb(campaigns) ->> 'rows_key' IS NOT NULL AND total IS NULL
         """)
     )
     return [FileRow(key, size_bytes, sha256) for key, size_bytes, sha256 in rows]
