@@ -42,6 +42,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def heed_interrupts() -> None:
+    """Programs that tests start heed Ctrl-C, whoever started the tests.
+
+    What a shell starts in the background ignores SIGINT, and hands that on to all it starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Iterator[Path]:
     """Where servers keep their data. Not in pytest's own folder: a second pytest that begins while

@@ -40,7 +40,6 @@ CROWDED_SECONDS = 1.0  # until it is tried again
 LATE_SECONDS = 0.1  # a loop that is no later than this is not too busy
 LONGEST_LATE_SECONDS = 1.0  # that a bell is put off for it
 MARGIN_SECONDS = 10.0  # of a run over its longest call: for the claim
-STOP_SECONDS = 6.0  # longer than psycopg takes to withdraw a query
 
 log = structlog.get_logger()
 
@@ -366,10 +365,6 @@ def _read_ends(
 
 
 async def stop_task(task: asyncio.Task[None]) -> None:
-    """Cancel it, and wait until it has given up the connection that it may hold.
-
-    More than once, for a cancel can be swallowed: see `pause` in gateway/cli/console.py.
-    """
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=STOP_SECONDS)
+    """Cancel it, and wait until it has given up the connection that it may hold."""
+    task.cancel()
+    await asyncio.wait([task])

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gateway.cli.console import notes, pause
+from gateway.cli.console import notes
 from models.job import TERMINAL, JobState
 from models.job_queries import JobFilter, count_filtered_jobs
 from tasks import control
@@ -52,7 +52,7 @@ async def _follow(runtime: Runtime, job_ids: Sequence[UUID]) -> None:
                 left = await count_filtered_jobs(session, JobFilter(job_ids=job_ids, states=OPEN))
             progress.update(stopping, completed=len(job_ids) - left)
             if left:
-                await pause(LOOK_SECONDS)
+                await asyncio.sleep(LOOK_SECONDS)
 
 
 def _bar() -> Progress:

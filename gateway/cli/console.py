@@ -89,18 +89,6 @@ def run(body: Callable[[Runtime], Awaitable[T]]) -> T:
         raise typer.Exit(INTERRUPTED) from None
 
 
-async def pause(seconds: float) -> None:
-    """Sleep; a Ctrl-C that was swallowed on the way here is heeded.
-
-    It happens: a command that was told to stop while it asked the database went on as if nothing
-    had come, in one of some hundred runs. By what it is swallowed is not known.
-    """
-    await asyncio.sleep(seconds)
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
 @asynccontextmanager
 async def open_cli_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     async with open_runtime(settings, make_app(settings), name="cli") as runtime:

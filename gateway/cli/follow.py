@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.console import FAILED, notes, out, pause, print_json
+from gateway.cli.console import FAILED, notes, out, print_json
 from gateway.words import say_bytes, say_seconds, say_usd
 from models.campaign import Ending, Progress, count_endings, count_jobs, get_campaign
 from models.lane import LaneView, find_lanes
@@ -79,7 +79,7 @@ async def follow_campaign(runtime: Runtime, campaign_id: UUID) -> Progress:
                 said_at = pace.seconds
             if progress.settled:
                 return progress
-            await pause(REFRESH_SECONDS)
+            await asyncio.sleep(REFRESH_SECONDS)
 
 
 async def follow_to_its_end(runtime: Runtime, campaign_id: UUID, *, as_json: bool) -> None:

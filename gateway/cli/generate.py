@@ -21,7 +21,6 @@ from gateway.cli.console import (
     note_unlisted,
     notes,
     out,
-    pause,
     print_json,
     run,
     say_estimate,
@@ -159,7 +158,7 @@ async def _watch(runtime: Runtime, job_id: UUID, spinner: Status) -> tuple[Job, 
             return job, artifacts
         why = explain(job, lanes) if job.state not in TERMINAL else "storing its files"
         spinner.update(escape(why))
-        await pause(LOOK_SECONDS)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def show_result(runtime: Runtime, job: Job, artifacts: list[Artifact]) -> None:

@@ -1,7 +1,5 @@
 """How commands print and fail: what a person reads, and what a program does."""
 
-import asyncio
-import contextlib
 import io
 import json
 from decimal import Decimal
@@ -19,7 +17,6 @@ from gateway.cli.console import (
     confirm,
     fail,
     make_table,
-    pause,
     print_json,
     read_settings,
     run,
@@ -194,18 +191,3 @@ def test_a_question_that_nobody_can_answer_is_refused_unless_agreed_to_before(mo
 
     assert ended.value.exit_code == USAGE
     assert "Run 3 jobs? Say --yes" in capsys.readouterr().err
-
-
-async def test_a_ctrl_c_that_was_lost_on_the_way_is_heeded_at_the_next_pause():
-    async def command():
-        with contextlib.suppress(asyncio.CancelledError):  # as some library does
-            await asyncio.sleep(60)
-        await pause(0)
-        return "it went on"
-
-    running = asyncio.create_task(command())
-    await asyncio.sleep(0)
-    running.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await running
