@@ -34,13 +34,13 @@ from gateway.words import say_usd
 from models.campaign import (
     add_campaign,
     close_campaign,
-    count_jobs,
     find_last_position,
     find_retriable,
     find_unended_jobs,
     get_campaign,
     list_campaigns,
 )
+from models.campaign_figures import count_jobs
 from models.fairness import HIGHEST, LOWEST, USUAL
 from models.job import JobState, OnUnknown, Reason
 from tasks import control

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from gateway.cli.console import FAILED, notes, out, print_json
 from gateway.words import say_bytes, say_seconds, say_usd
-from models.campaign import Ending, Progress, count_endings, count_jobs, get_campaign
+from models.campaign import get_campaign
+from models.campaign_figures import Ending, Progress, count_endings, count_jobs
 from models.lane import LaneView, find_lanes
 from workers.runtime import Runtime
 

@@ -14,14 +14,13 @@ import jinja2
 from endpoints.catalogue import Kind, read_result
 from gateway.words import say_bytes, say_prompt, say_seconds, say_usd
 from models.artifact import Artifact, list_artifacts
-from models.campaign import (
+from models.campaign import get_campaign, list_first_jobs
+from models.campaign_figures import (
     Ending,
     EndpointFigures,
     Progress,
     count_endings,
     count_jobs,
-    get_campaign,
-    list_first_jobs,
     sum_by_endpoint,
 )
 from models.job import JobState

@@ -21,7 +21,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import new_id
-from models.campaign import count_jobs
+from models.campaign_figures import count_jobs
 from models.claims import claim_polls, hand_back
 from models.custody import measure_custody
 from models.database import Database

@@ -12,7 +12,8 @@ import redis
 from sqlalchemy import text
 
 from models.artifact import ArtifactState, list_artifacts
-from models.campaign import add_campaign, close_campaign, count_jobs
+from models.campaign import add_campaign, close_campaign
+from models.campaign_figures import count_jobs
 from models.job import OnUnknown
 from tasks.intake import Request, check_request, enqueue
 from workers.app import make_app

@@ -21,7 +21,8 @@ from sqlalchemy import make_url, text
 import tasks.expand
 from models.artifact import list_artifacts
 from models.base import Base
-from models.campaign import add_campaign, advance, count_jobs
+from models.campaign import add_campaign, advance
+from models.campaign_figures import count_jobs
 from models.database import Database
 from models.event import Place, list_events
 from models.interventions import cancel_jobs, retry_jobs

@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 
 from models.base import new_id
-from models.campaign import add_campaign, count_jobs, find_retriable
+from models.campaign import add_campaign, find_retriable
+from models.campaign_figures import count_jobs
 from models.job import JobState, Reason
 from models.transitions import NewJob, enqueue_jobs
 from tests.integration.conftest import FLUX

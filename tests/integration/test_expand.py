@@ -9,14 +9,8 @@ from sqlalchemy import text
 
 import tasks.expand
 from models.base import new_id
-from models.campaign import (
-    NameTaken,
-    add_campaign,
-    claim_unexpanded,
-    close_campaign,
-    count_jobs,
-    get_campaign,
-)
+from models.campaign import NameTaken, add_campaign, claim_unexpanded, close_campaign, get_campaign
+from models.campaign_figures import count_jobs
 from models.job import OnUnknown
 from models.job_queries import JobFilter, list_jobs
 from models.transitions import NewJob, enqueue_jobs

@@ -9,7 +9,8 @@ from sqlalchemy import text
 import tasks.pause
 from gateway.explain import explain
 from models.base import new_id
-from models.campaign import add_campaign, claim_unexpanded, count_jobs, get_campaign
+from models.campaign import add_campaign, claim_unexpanded, get_campaign
+from models.campaign_figures import count_jobs
 from models.claims import hand_back
 from models.errors import NotFound
 from models.hold import set_campaign_paused

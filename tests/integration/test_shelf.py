@@ -11,7 +11,8 @@ from models.artifact import list_artifacts
 from models.attempt import Fate
 from models.base import new_id
 from models.batch import list_requests
-from models.campaign import add_campaign, count_endings, count_jobs
+from models.campaign import add_campaign
+from models.campaign_figures import count_endings, count_jobs
 from models.custody import count_stored, measure_custody
 from models.doubt import sum_doubts, sum_doubts_by_key
 from models.interventions import retry_jobs

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from gateway.cli.follow import Pacer, draw, say_lane, say_line, show_summary
-from models.campaign import Progress
+from models.campaign_figures import Progress
 from models.lane import LaneView, StageName
 
 START = Progress(
