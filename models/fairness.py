@@ -137,6 +137,10 @@ _JOIN = text(f"""
         FOR UPDATE SKIP LOCKED
     ), held AS (
         UPDATE jobs SET next_at = {HELD_UNTIL} FROM due WHERE jobs.id = due.id AND due.paused
+    ), told AS (
+        -- If it has been resumed since this statement began, the sweep releases them.
+        UPDATE campaigns SET unsettled = true FROM due
+        WHERE due.paused AND campaigns.id = due.campaign_id
     ), joining AS MATERIALIZED (
         SELECT id, endpoint, priority, key_id, campaign_id, again FROM due WHERE NOT paused
     ), {PLACES}

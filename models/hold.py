@@ -3,7 +3,8 @@
 So no claim reads them, no bell rings for them, and whoever else is in line goes on. The campaign's
 row says whether it is paused, and its jobs follow some thousands at a time; `unsettled` says that
 they have not all done so, and the sweep goes on with what was left undone. A job that comes back to
-the queue later, told to wait or for another attempt, is held as it would join the line.
+the queue later, told to wait or for another attempt, is held as it would join the line; that says
+`unsettled`, too, for the campaign may have been resumed a moment before.
 """
 
 from collections.abc import Collection, Sequence
@@ -77,7 +78,7 @@ async def hold_jobs(session: AsyncSession, campaign_id: UUID, *, limit: int) -> 
                 SELECT id FROM jobs
                 WHERE campaign_id = :id AND state = 'queued' AND NOT {HELD}
                   AND (SELECT paused_at IS NOT NULL FROM campaigns WHERE campaigns.id = :id)
-                ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
+                ORDER BY id LIMIT :limit FOR UPDATE)
             RETURNING id
         """),  # noqa: S608 -- constants
         {"id": campaign_id, "limit": limit},
@@ -100,7 +101,7 @@ async def release_jobs(
                 SELECT id, position FROM jobs
                 WHERE campaign_id = :id AND state = 'queued' AND {HELD}
                   AND (SELECT paused_at IS NULL FROM campaigns WHERE campaigns.id = :id)
-                ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+                ORDER BY id LIMIT :limit FOR UPDATE
             )
             UPDATE jobs SET next_at = now() + make_interval(secs => :gap * greatest(0,
                 held.position - (SELECT min(position) FROM jobs AS waiting

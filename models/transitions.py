@@ -145,6 +145,10 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
                     SELECT FROM endpoint_stats AS known WHERE known.endpoint = job.endpoint)
                 ORDER BY 1  -- so that two that insert several at once cannot deadlock
                 ON CONFLICT DO NOTHING
+            ), told AS (
+                -- If it has been resumed since this statement began, the sweep releases them.
+                UPDATE campaigns SET unsettled = true FROM job
+                WHERE job.paused AND campaigns.id = job.campaign_id
             ), joining AS (
                 SELECT id, endpoint, priority, key_id, campaign_id, false AS again
                 FROM job

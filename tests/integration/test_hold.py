@@ -13,7 +13,8 @@ from models.campaign import add_campaign, claim_unexpanded, get_campaign
 from models.campaign_figures import count_jobs
 from models.claims import hand_back
 from models.errors import NotFound
-from models.hold import set_campaign_paused
+from models.fairness import join_line
+from models.hold import set_campaign_paused, settle
 from models.job import JobState
 from models.job_queries import JobFilter, get_job, list_jobs
 from models.lane import StageName, find_lanes, list_lane_states, seconds_until_due
@@ -211,6 +212,33 @@ async def test_what_was_left_undone_the_sweep_does(runtime, run, add, monkeypatc
     assert sweeps > 2
     assert {job.held for job in await read_jobs(run, campaign_id)} == {paused}
     assert len(await claim(run)) == (0 if paused else JOBS)
+
+
+@pytest.mark.parametrize("held_by", ["the line", "enqueuing"])
+async def test_what_is_held_as_its_campaign_is_resumed_the_sweep_releases(
+    runtime, run, add, database, held_by
+):
+    """The statement that holds it began before that, and commits after."""
+    campaign_id = await add(0)
+    await pause(runtime, campaign_id)
+    job = NewJob(id=new_id(), endpoint=FLUX, input={}, campaign_id=campaign_id, position=0)
+    if held_by == "the line":
+        await run(enqueue_jobs, [job])
+        async with database.begin() as session:
+            await session.execute(text("UPDATE jobs SET next_at = now()"))
+        await run(settle, campaign_id, paused=True)
+    async with database.begin() as session:
+        if held_by == "the line":
+            await join_line(session, FLUX)
+        else:
+            await enqueue_jobs(session, [job])
+        resuming = asyncio.create_task(resume(runtime, campaign_id))
+        await asyncio.sleep(0.3)
+    await resuming
+
+    await settle_campaigns(runtime)
+
+    assert [row.id for row in await claim(run)] == [job.id]
 
 
 async def test_pausing_and_resuming_at_once_ends_as_the_last_said(runtime, run, add):
