@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -118,3 +119,4 @@ class Loader:
             self.run(f"ALTER SYSTEM RESET {name}")
         self.run("SELECT pg_reload_conf()")
         self.run("CHECKPOINT")
+        os.sync()  # the kernel holds gigabytes, and would write them while claims are timed
