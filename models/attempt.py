@@ -39,6 +39,8 @@ class Attempt(Base):
     __tablename__ = "attempts"
     __table_args__ = (
         Index("attempts_recently_sent", "endpoint", "sent_at"),  # claims.find_recent_submits
+        # They come in the order of their time, and are never moved: some kilobytes will do.
+        Index("attempts_by_time", "sent_at", postgresql_using="brin"),  # spend.sum_spend
         Index(
             "attempts_in_doubt",  # doubt.py
             "job_id",

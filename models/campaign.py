@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, func, select, text
+from sqlalchemy import ARRAY, CheckConstraint, Index, Text, func, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,7 +20,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, new_id
 from models.errors import NotFound, PressroomError
-from models.job import JobState, Reason
+from models.job import TERMINAL, JobState, Reason
+
+# States of jobs that have not ended, as an index of the campaign's jobs has them.
+_OPEN = ", ".join(f"'{state.value}'" for state in JobState if state not in TERMINAL)
 
 
 class NameTaken(PressroomError):
@@ -49,6 +52,17 @@ class Campaign(Base):
             postgresql_where=text("spec IS NOT NULL AND total IS NULL AND problem IS NULL"),
         ),
         Index("campaigns_unsettled", "id", postgresql_where=text("unsettled")),  # hold.py
+        CheckConstraint("max_in_flight > 0", name="some_in_flight"),
+        Index(
+            "campaigns_limited",  # slots.is_any_limited
+            "id",
+            postgresql_where=text("max_in_flight IS NOT NULL AND completed_at IS NULL"),
+        ),
+        Index(
+            "campaigns_open",  # complete_campaigns
+            "id",
+            postgresql_where=text("spec IS NOT NULL AND completed_at IS NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -64,6 +78,9 @@ class Campaign(Base):
     problem: Mapped[str | None]  # why it is not expanded further
     paused_at: Mapped[dt.datetime | None]
     unsettled: Mapped[bool] = mapped_column(server_default="false")  # its jobs are not so yet
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    max_in_flight: Mapped[int | None]  # jobs of it: slots.py
+    completed_at: Mapped[dt.datetime | None]  # when all of it had ended, and its files were stored
 
 
 async def add_campaign(
@@ -74,6 +91,8 @@ async def add_campaign(
     spec: dict[str, Any] | None = None,
     rows_key: str | None = None,
     planned: int | None = None,
+    tags: Collection[str] = (),
+    max_in_flight: int | None = None,
 ) -> UUID:
     """
     Args:
@@ -85,7 +104,14 @@ async def add_campaign(
         NameTaken: another that has a specification has this name.
     """
     campaign = Campaign(
-        id=new_id(), name=name, endpoint=endpoint, spec=spec, rows_key=rows_key, planned=planned
+        id=new_id(),
+        name=name,
+        endpoint=endpoint,
+        spec=spec,
+        rows_key=rows_key,
+        planned=planned,
+        tags=sorted(set(tags)),
+        max_in_flight=max_in_flight,
     )
     session.add(campaign)
     try:
@@ -141,6 +167,27 @@ async def give_up_expanding(session: AsyncSession, campaign_id: UUID, problem: s
         """),
         {"id": campaign_id, "problem": problem},
     )
+
+
+async def complete_campaigns(session: AsyncSession) -> Sequence[Campaign]:
+    """Those with a specification that have come to their end since somebody last asked.
+
+    All their jobs have ended, and every file is stored or given up; whoever asks tells of it.
+    """
+    rows = await session.scalars(
+        text(f"""
+            UPDATE campaigns SET completed_at = now()
+            WHERE spec IS NOT NULL AND completed_at IS NULL AND total IS NOT NULL
+              AND NOT EXISTS (
+                SELECT FROM jobs WHERE campaign_id = campaigns.id AND state IN ({_OPEN}))
+              AND NOT EXISTS (
+                SELECT FROM artifacts JOIN jobs ON jobs.id = job_id
+                WHERE artifacts.state = 'pending' AND campaign_id = campaigns.id)
+            RETURNING id
+        """)  # noqa: S608 -- a constant
+    )
+    ids = rows.all()
+    return (await session.scalars(select(Campaign).where(Campaign.id.in_(ids)))).all()
 
 
 async def close_campaign(session: AsyncSession, campaign_id: UUID) -> int:

@@ -20,6 +20,8 @@ from models.base import count_rows
 from models.fairness import PLACE_KEPT
 from models.job import JobState, OnUnknown, Reason, Route
 from models.lane import DUE_ROWS, Claim, StageName, due_rows
+from models.reservation import settle_reservations
+from models.slots import is_any_limited
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +282,10 @@ async def hand_back(
 ) -> int:
     """Undo a claim of these rows: they are due again. Returns how many it still held."""
     values = {"lease": lease, "ids": list(ids)}
-    return count_rows(await session.execute(_HAND_BACK[stage], values))
+    held = count_rows(await session.execute(_HAND_BACK[stage], values))
+    if stage is StageName.SUBMIT and await is_any_limited(session):
+        await settle_reservations(session, job_ids=ids)  # or they could not be reserved for again
+    return held
 
 
 async def extend_lease(

@@ -1,5 +1,7 @@
 """An event: a job or a file has come to a new state. Written by triggers, so that none is missed.
 
+Those of campaigns and budgets are written with what they tell of: `announcement.py`.
+
 Its place is (`transaction`, `number`). A reader that reads only what is older than every
 transaction still under way can go on after the last place that it saw, and will have missed
 nothing: numbers alone do not tell, for they are drawn before they are committed.
@@ -34,11 +36,13 @@ class Event(Base):
     )
     number: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
-    type: Mapped[str]  # "job.completed", "artifact.stored"
-    job_id: Mapped[UUID]
+    type: Mapped[str]  # "job.completed", "artifact.stored", "campaign.completed", "budget.warned"
+    job_id: Mapped[UUID | None]
     artifact_id: Mapped[UUID | None]
+    campaign_id: Mapped[UUID | None]  # of an event of the campaign itself
+    budget_id: Mapped[UUID | None]
     key_id: Mapped[UUID | None]
-    endpoint: Mapped[str]
+    endpoint: Mapped[str | None]
     state: Mapped[str]
 
 

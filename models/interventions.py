@@ -104,7 +104,7 @@ async def retry_jobs(session: AsyncSession, *, job_ids: Sequence[UUID]) -> dict[
         text("""
             WITH retried AS (
                 UPDATE jobs SET
-                    state = 'queued', virtual_start = NULL,
+                    state = 'queued', virtual_start = NULL, held_by = NULL,
                     attempts_before = attempt, retries = retries + 1,
                     next_at = now(), finished_at = NULL, reason = NULL, error = NULL, deaths = 0,
                     upstream_id = NULL, submitted_at = NULL, polled_at = NULL, misses = 0,
@@ -117,10 +117,13 @@ async def retry_jobs(session: AsyncSession, *, job_ids: Sequence[UUID]) -> dict[
                         secs => CAST(policy ->> 'ttl' AS float) / 1000)
                 WHERE id = ANY(:ids) AND state IN ('failed', 'timed_out', 'lost', 'rejected')
                   AND route <> 'openai'
-                RETURNING id, endpoint
+                RETURNING id, endpoint, campaign_id
             ), told AS (
                 UPDATE deliveries SET state = 'waiting', tries = 0, deaths = 0, lease = NULL
                 FROM retried WHERE deliveries.job_id = retried.id
+            ), opened AS (
+                UPDATE campaigns SET completed_at = NULL
+                WHERE id IN (SELECT campaign_id FROM retried) AND completed_at IS NOT NULL
             )
             SELECT id, endpoint FROM retried
         """),
@@ -177,3 +180,24 @@ async def find_purgeable(session: AsyncSession, *, endpoint: str, owner: UUID | 
             {"endpoint": endpoint, "owner": owner},
         )
     )
+
+
+async def reject_held(
+    session: AsyncSession, budget_id: UUID, *, name: str, limit: int
+) -> dict[UUID, str]:
+    """End queued jobs that a budget holds under which none waits; returns id to endpoint."""
+    rows = await session.execute(
+        text("""
+            UPDATE jobs SET state = CASE WHEN attempt = attempts_before THEN 'rejected'
+                    ELSE 'failed' END,
+                reason = 'over_budget', finished_at = now(), next_at = NULL, held_by = NULL,
+                error = concat_ws('; ', 'the budget ' || CAST(:name AS text) || ' is used up',
+                    error)
+            WHERE id IN (
+                SELECT id FROM jobs WHERE state = 'queued' AND held_by = :id
+                ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
+            RETURNING id, endpoint
+        """),
+        {"id": budget_id, "name": name, "limit": limit},
+    )
+    return {row.id: row.endpoint for row in rows}

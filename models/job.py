@@ -78,6 +78,7 @@ class Reason(enum.StrEnum):
     NOT_STARTED = "not_started"  # nothing had begun to generate it when it was to have begun
     TTL_PASSED = "ttl_passed"  # it took longer than it, or any job, may live
     RAN_TOO_LONG = "ran_too_long"  # it was being generated for longer than it asked for
+    OVER_BUDGET = "over_budget"  # a budget was used up, and says that no job waits for more
 
 
 class Route(enum.StrEnum):
@@ -142,6 +143,18 @@ class Job(Base):
             "campaign_id",
             "id",
             postgresql_where=text(f"state = 'queued' AND {HELD}"),
+        ),
+        Index(
+            "jobs_refused",  # hold.list_holders, hold.release_for_money, hold.release_for_slots
+            "held_by",
+            "id",
+            postgresql_where=text("state = 'queued' AND held_by IS NOT NULL"),
+        ),
+        Index(
+            "jobs_not_held",  # hold.hold_behind, hold.release_for_slots
+            "campaign_id",
+            "next_at",
+            postgresql_where=text(f"state = 'queued' AND campaign_id IS NOT NULL AND NOT {HELD}"),
         ),
         Index(
             "jobs_to_poll",  # claims.claim_polls, lane.find_lanes
@@ -276,6 +289,7 @@ class Job(Base):
     next_at: Mapped[dt.datetime | None] = mapped_column(server_default=func.now())
     priority: Mapped[int] = mapped_column(SmallInteger, server_default=str(USUAL))
     virtual_start: Mapped[float | None]  # its place in line; None: it has not joined. fairness.py
+    held_by: Mapped[UUID | None]  # the budget, or the campaign, that let it not pass: hold.py
     cancel_requested_at: Mapped[dt.datetime | None]
     cancel_reason: Mapped[Reason | None] = mapped_column(
         word_column(Reason, name="cancel_reason_known")
@@ -322,5 +336,5 @@ class Job(Base):
 
     @property
     def held(self) -> bool:
-        """It waits until its campaign is resumed."""
+        """It waits until its campaign is resumed, or what `held_by` names has room."""
         return self.next_at is not None and self.next_at.year >= HELD_YEAR

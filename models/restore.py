@@ -21,10 +21,12 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, text
 
+from models.announcement import Announcement
 from models.artifact import Artifact
 from models.attempt import Attempt
 from models.base import Base
 from models.batch import Batch, BatchRequest
+from models.budget import Budget, BudgetChange, BudgetPeriod
 from models.campaign import Campaign
 from models.delivery import Delivery
 from models.endpoint_stats import EndpointStats
@@ -35,6 +37,7 @@ from models.job import Job
 from models.key import ApiKey
 from models.lane import Lane, StageName
 from models.pulse import Pulse
+from models.reservation import Reservation
 from models.setting import Setting
 from models.shelf import ShelvedJob
 from models.size_stats import SizeStats
@@ -49,11 +52,15 @@ VERSIONS_TABLE = "alembic_version"
 AS_IN_THE_BACKUP = (Charge, Flow, Pulse, Setting, SizeStats)
 # All the others are looked at in `carry_over`.
 CARRIED = (
+    Announcement,
     ApiKey,
     Artifact,
     Attempt,
     Batch,
     BatchRequest,
+    Budget,
+    BudgetChange,
+    BudgetPeriod,
     Campaign,
     Delivery,
     EndpointStats,
@@ -61,6 +68,7 @@ CARRIED = (
     Handle,
     Job,
     Lane,
+    Reservation,
     ShelvedJob,
 )
 
@@ -194,6 +202,9 @@ def carry_over(connection: Connection) -> Carried:
         update="total = greatest(campaigns.total, excluded.total),"
         " expanded = greatest(campaigns.expanded, excluded.expanded)",
     )
+    # Money that was spent since is spent.
+    for model in (Budget, BudgetChange, BudgetPeriod, Announcement):
+        _copy(connection, model)
     _copy(connection, EndpointStats)
     _copy(connection, Lane)
     connection.execute(
@@ -206,6 +217,7 @@ def carry_over(connection: Connection) -> Carried:
     connection.execute(text("DELETE FROM shelved_jobs WHERE job_id IN (SELECT id FROM kept_jobs)"))
     _copy(connection, ShelvedJob, where="job_id IN (SELECT id FROM kept_jobs)")
     attempts = _carry_attempts(connection)
+    _copy(connection, Reservation, where="job_id IN (SELECT id FROM jobs)")
     connection.execute(text("DELETE FROM artifacts WHERE job_id IN (SELECT id FROM kept_jobs)"))
     # EXISTS, for an OR of two IN is a scan for each row once they outgrow the memory of a hash.
     kept = "EXISTS (SELECT FROM kept_jobs WHERE id = present.job_id)"

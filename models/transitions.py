@@ -25,10 +25,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.attempt import HEARD_OF
 from models.base import HELD_UNTIL, SUSPECT_DEATHS, SUSPECTED, count_rows
+from models.budget import is_of_campaign
 from models.fairness import PAUSED, PLACE_KEPT, PLACES, USUAL, join_line
+from models.hold import hold_behind
 from models.job import IN_FLIGHT, TERMINAL, TO_POLL, JobState, OnUnknown, Reason, Route
 from models.lane import IN_LINE, Claim, StageName, due_rows
 from models.pulse import GAP_SECONDS, LISTENING
+from models.reservation import OverBudget, reserve
+from models.slots import is_any_limited, take_slots
 
 S = JobState
 
@@ -250,7 +254,7 @@ def end(
 
 CLAIM_BYTES = 32_000_000  # of inputs that one claim holds in memory; one it takes, however large
 
-CLAIM_SUBMISSIONS: TextClause = text(f"""
+_CLAIM_ROWS = f"""
     WITH {due_rows(StageName.SUBMIT)}, sized AS (
         -- The size as it is stored, which is known without reading what is stored out of line.
         SELECT jobs.id, pg_column_size(jobs.input) AS bytes, sum(pg_column_size(jobs.input))
@@ -262,24 +266,37 @@ CLAIM_SUBMISSIONS: TextClause = text(f"""
         FROM sized
         WHERE jobs.id = sized.id AND (bytes_so_far <= :bytes OR bytes_so_far = bytes)
         RETURNING jobs.id, jobs.attempt, jobs.input, jobs.on_unknown, jobs.route, jobs.policy,
-            jobs.sealed, jobs.attempts_before, jobs.size_class,
+            jobs.sealed, jobs.attempts_before, jobs.size_class, jobs.campaign_id,
+            jobs.priority, jobs.virtual_start,
             extract(epoch FROM jobs.deadline_at - now()) AS seconds_left
-    ), ledger AS (
-        INSERT INTO attempts (job_id, lease, number, endpoint)
-        SELECT id, :lease, attempt, :endpoint FROM claimed
     )
-    SELECT * FROM claimed ORDER BY id
-""")  # noqa: S608 -- built from constants
+"""  # noqa: S608 -- built from constants
+_LEDGER = (
+    "INSERT INTO attempts (job_id, lease, number, endpoint) SELECT id, :lease, attempt, :endpoint"
+)
+
+CLAIM_SUBMISSIONS: TextClause = text(
+    f"{_CLAIM_ROWS}, ledger AS ({_LEDGER} FROM claimed) SELECT * FROM claimed ORDER BY id"  # noqa: S608 -- the same
+)
+# Where something may refuse them: the ledger comes after.
+CLAIM_CANDIDATES: TextClause = text(f"{_CLAIM_ROWS} SELECT * FROM claimed ORDER BY {IN_LINE}")  # noqa: S608 -- the same
+WRITE_LEDGER: TextClause = text(f"{_LEDGER} FROM jobs WHERE id = ANY(:ids)")
 
 
 async def claim_submissions(session: AsyncSession, **claim: Unpack[Claim]) -> Sequence[Submission]:
     """Take up to `limit` queued jobs, and write an attempt for each into the ledger.
 
     Those that have come due join the line first. Fewer if their inputs are large: a worker holds
-    them all at once.
+    them all at once; and those that a budget, or their campaign, does not let pass are held.
     """
     await join_line(session, claim["endpoint"])
-    rows = await session.execute(CLAIM_SUBMISSIONS, {**claim, "bytes": CLAIM_BYTES})
+    values = {**claim, "bytes": CLAIM_BYTES}
+    rows: Sequence[Any]
+    if await is_any_limited(session):
+        rows = (await session.execute(CLAIM_CANDIDATES, values)).all()
+        rows = await _pass_limits(session, rows, **claim)
+    else:
+        rows = (await session.execute(CLAIM_SUBMISSIONS, values)).all()
     return [
         Submission(
             id=row.id,
@@ -297,6 +314,38 @@ async def claim_submissions(session: AsyncSession, **claim: Unpack[Claim]) -> Se
         )
         for row in rows
     ]
+
+
+async def _pass_limits(
+    session: AsyncSession, rows: Sequence[Any], **claim: Unpack[Claim]
+) -> Sequence[Any]:
+    """Those of the candidates that may be sent, with an attempt for each; the others are held."""
+    lease = claim["lease"]
+    refused = dict(await take_slots(session, [row.id for row in rows]))
+    asked = [row.id for row in rows if row.id not in refused]
+    refused |= await reserve(session, lease=lease, job_ids=asked)
+    passed = [row for row in rows if row.id not in refused]
+    await session.execute(
+        WRITE_LEDGER,
+        {"ids": [row.id for row in passed], "lease": lease, "endpoint": claim["endpoint"]},
+    )
+    if refused:
+        await session.execute(
+            text(f"""
+                UPDATE jobs SET state = 'queued', lease = NULL, attempt = attempt - 1,
+                    next_at = {HELD_UNTIL}, virtual_start = NULL, held_by = refused.held_by
+                FROM unnest(CAST(:ids AS uuid[]), CAST(:holders AS uuid[]))
+                    AS refused(id, held_by)
+                WHERE jobs.id = refused.id AND lease = :lease
+            """),  # noqa: S608 -- a constant
+            {"ids": list(refused), "holders": list(refused.values()), "lease": lease},
+        )
+        campaigns = {row.id: row.campaign_id for row in rows}
+        for campaign_id, held_by in {(campaigns[job], by) for job, by in refused.items()}:
+            # Of a budget of others as well, the rest is not sure to be refused.
+            if campaign_id is not None and await is_of_campaign(session, held_by, campaign_id):
+                await hold_behind(session, campaign_id, held_by=held_by)
+    return passed
 
 
 async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
@@ -671,8 +720,13 @@ async def begin_direct_job(
     """Write down a job that this process sends itself, now, and its attempt, before it is sent.
 
     It is as a claimed one: if the process dies its outcome is unknown, and it is never sent again.
+
+    Raises:
+        OverBudget: a budget has not enough left; nothing may be written.
     """
     await enqueue_jobs(session, [job])
+    for budget_id in (await reserve(session, lease=lease, job_ids=[job.id])).values():
+        raise OverBudget(budget_id)
     await session.execute(
         text("""
             WITH claimed AS (

@@ -19,6 +19,7 @@ from models.claims import extend_lease
 from models.errors import DatabaseUnavailable
 from models.handle import HeldBy, NewHandle, free_handles, take_handles
 from models.lane import StageName
+from models.room import make_room
 from models.transitions import Move, NewJob, begin_direct_job, move_jobs
 from workers.lane import HEARTBEAT_SECONDS, LEASE_SECONDS
 from workers.runtime import Runtime
@@ -53,7 +54,8 @@ async def open_direct_job(
 
     Raises:
         HeldByAnother: it is the name of a job that is there.
-        DatabaseUnavailable: nothing was written; nothing may be sent.
+        OverBudget: there is no money left for it; nothing was written.
+        DatabaseUnavailable: the same; nothing may be sent.
     """
     direct = DirectJob(job.id, new_id())
     async with runtime.database.begin() as session:
@@ -86,6 +88,7 @@ async def _write_end(runtime: Runtime, move: Move, answer: AttemptEnd) -> None:
         await settle_attempts(session, job_ids=list(moved))
         if answer.answer in {Answer.UNSENT, Answer.BUSY}:
             await free_handles(session, move.job_id)  # its client is asked to come again
+        await make_room(session, [move.job_id])
 
 
 async def _beat(runtime: Runtime, direct: DirectJob) -> None:

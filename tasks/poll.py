@@ -27,6 +27,7 @@ from models.delivery import wake_deliveries
 from models.endpoint_stats import get_durations
 from models.job import IN_FLIGHT, TERMINAL, JobState, OnUnknown, Reason, Route
 from models.lane import Claim, StageName
+from models.room import make_room
 from models.transitions import Move, ask_again, end, move_jobs, send_anew
 from tasks import retry_policy
 from tasks.breaker import note_answers
@@ -109,6 +110,8 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Cha
         held = await note_answers(
             session, StageName.POLL, endpoint, [done.outcome for done in ends]
         )
+        roomy = await make_room(session, ended)
+    await runtime.bells.ring_each(StageName.SUBMIT, roomy)
     if held is not None:
         chain[StageName.POLL] = held
     for stage, states in ((StageName.POLL, IN_FLIGHT), (StageName.SUBMIT, (JobState.QUEUED,))):

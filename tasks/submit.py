@@ -28,6 +28,7 @@ from models.endpoint_stats import get_learned
 from models.interventions import has_cancel_requested
 from models.job import TERMINAL, JobState, Reason, Route
 from models.lane import Claim, StageName
+from models.room import make_room
 from models.transitions import (
     Move,
     Submission,
@@ -145,6 +146,9 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
         held = await note_answers(
             session, StageName.SUBMIT, endpoint, [done.outcome for done in ends]
         )
+        not_taken = [done.row.id for done in ends if not isinstance(done.outcome, Accepted)]
+        roomy = await make_room(session, not_taken)
+    await runtime.bells.ring_each(StageName.SUBMIT, roomy)
     for done, move in zip(ends, moves, strict=True):
         if not isinstance(done.outcome, Accepted | Busy):
             log.warning(

@@ -3,8 +3,8 @@
 Level-triggered: it looks at what is, not at what happened, so missed, late and double sweeps do no
 harm; one at a time runs, under a lock. It frees what dead workers held, decides what is unknown,
 asks earlier for what waits for webhooks that have ceased, gives up what is past its deadline, goes
-on with campaigns that somebody began to expand, pause or resume, forgets what is old, and rings
-every lane that has due work.
+on with campaigns that somebody began to expand, pause or resume, keeps budgets, tells of campaigns
+that are complete, forgets what is old, and rings every lane that has due work.
 """
 
 from uuid import UUID
@@ -31,10 +31,12 @@ from models.transitions import (
     set_aside_jobs,
 )
 from tasks import retry_policy
+from tasks.announce import announce_campaigns
 from tasks.batch import finish_batches
 from tasks.custody import watch_custody
 from tasks.expand import resume_expanding
 from tasks.first_poll import plan_first_poll
+from tasks.limits import keep_limits
 from tasks.pause import settle_campaigns
 from tasks.submit import HINT_SECONDS, longest_seconds
 from workers.runtime import Runtime, get_process
@@ -84,7 +86,9 @@ async def sweep_lanes(runtime: Runtime) -> int:
             rung += await runtime.bells.ring(lane.stage, lane.endpoint)
     await finish_batches(runtime)
     await settle_campaigns(runtime)
+    await keep_limits(runtime)
     await resume_expanding(runtime)
+    await announce_campaigns(runtime)
     await _shelve(runtime, days=operator.jobs_days)
     await watch_custody(runtime)
     if orphans or ended:

@@ -10,6 +10,7 @@ The address was named by somebody else, so what it leads to is looked at when it
 """
 
 import asyncio
+import datetime as dt
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,17 +124,24 @@ async def _read_beginning(response: httpx.Response) -> str:
 
 
 def sign(message: Message) -> dict[str, str]:
+    """The headers of a job's webhook."""
+    notice = message.notice
+    return sign_message(f"msg_{notice.id.hex}", notice.now, message.body, message.secret)
+
+
+def sign_message(
+    message_id: str, now: dt.datetime, body: bytes, secret: str | None
+) -> dict[str, str]:
     """The headers of Standard Webhooks; the id is the same each time it is sent.
 
-    The time is the database's: who receives it refuses what is minutes old, and this host's clock
-    may be wrong.
+    Args:
+        now: the database's: who receives it refuses what is minutes old, and this host's clock may
+            be wrong.
+        secret: None: it is not signed.
     """
-    message_id = f"msg_{message.notice.id.hex}"
-    now = message.notice.now
     headers = {"webhook-id": message_id, "webhook-timestamp": str(int(now.timestamp()))}
-    if message.secret is not None:
-        signature = Webhook(message.secret).sign(message_id, now, message.body.decode())
-        headers["webhook-signature"] = signature
+    if secret is not None:
+        headers["webhook-signature"] = Webhook(secret).sign(message_id, now, body.decode())
     return headers
 
 

@@ -19,6 +19,7 @@ QUEUES = (
     "archive",
     "notify",
     "webhook",
+    "announce",
     "sweep",
 )
 

@@ -51,6 +51,10 @@ class Secret:
         """With what the webhooks of a key's jobs are signed: `whsec_` and 32 bytes in base64."""
         return "whsec_" + base64.b64encode(self._derive(f"webhook:{key_id}:{version}")).decode()
 
+    def announcement_secret(self) -> str:
+        """With what word of campaigns and budgets is signed, in the same form."""
+        return "whsec_" + base64.b64encode(self._derive("announcements:1")).decode()
+
     def seal(self, value: dict[str, Any]) -> bytes:
         return self._fernet.encrypt(orjson.dumps(value))
 

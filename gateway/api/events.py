@@ -39,6 +39,8 @@ async def listen(
 ) -> Response:
     """`event` is job.queued, job.in_queue, job.in_progress, job.completed, ..., artifact.stored.
 
+    Besides, campaign.completed, and of budgets budget.warned and budget.reached.
+
     Each has an `id`; `Last-Event-ID` goes on after it. Without it, from now on.
     """
     given = last_event_id or after
@@ -73,14 +75,9 @@ async def _events(
 
 
 def _write(event: Event) -> bytes:
-    data = {
-        "type": event.type,
-        "job_id": event.job_id,
-        "endpoint": event.endpoint,
-        "state": event.state,
-        "at": event.at,
-    }
-    if event.artifact_id:
-        data["artifact_id"] = event.artifact_id
+    data = {"type": event.type, "state": event.state, "at": event.at}
+    for name in ("job_id", "endpoint", "artifact_id", "campaign_id", "budget_id"):
+        if (value := getattr(event, name)) is not None:
+            data[name] = value
     written = orjson.dumps(data).decode()
     return f"id: {place_of(event)}\nevent: {event.type}\ndata: {written}\n\n".encode()

@@ -31,10 +31,10 @@ from gateway.cli.console import (
 from gateway.cli.follow import follow_to_its_end
 from gateway.cli.plan_view import draw_plan, say_plan
 from models.base import new_id
-from models.campaign import add_campaign
 from models.errors import DatabaseUnavailable
 from models.result_cache import Wanted, find_results
 from tasks.campaigns.items import Items
+from tasks.campaigns.opening import open_campaign
 from tasks.campaigns.plan import Plan, too_many
 from tasks.campaigns.prompt_file import PromptFileError
 from tasks.campaigns.spec import CampaignSpec, PromptFile, SpecError, json_schema, read_spec
@@ -236,14 +236,13 @@ async def _add(runtime: Runtime, planned: Planned, *, name: str | None) -> UUID:
             digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
         key = file_key(digest.hexdigest(), "".join(planned.rows.suffixes[-2:]).lower())
         await write(runtime.store, key, planned.rows)
-    spec = planned.spec.model_dump(mode="json", exclude_unset=True)
     endpoints = list(planned.plan.per_endpoint)
     async with runtime.database.begin() as session:
-        return await add_campaign(
+        return await open_campaign(
             session,
+            planned.spec,
             name=name or planned.spec.name,
             endpoint=endpoints[0] if len(endpoints) == 1 else None,
-            spec=spec,
             rows_key=key,
             planned=planned.plan.jobs,
         )

@@ -2,9 +2,11 @@
 
 from alembic import context
 
+import models.announcement
 import models.artifact
 import models.attempt
 import models.batch
+import models.budget
 import models.campaign
 import models.delivery
 import models.endpoint_stats
@@ -13,6 +15,7 @@ import models.handle
 import models.job
 import models.key
 import models.lane
+import models.reservation
 import models.setting
 import models.shelf  # noqa: F401 -- each module adds its table
 from models.base import Base

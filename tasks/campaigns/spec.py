@@ -19,12 +19,14 @@ are inputs. `pressroom campaign schema` prints the JSON Schema, for editors.
 
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from models.budget import WARN_AT, AtCap
 from models.errors import PressroomError
 from models.fairness import HIGHEST, LOWEST
 from models.job import OnUnknown
@@ -37,6 +39,7 @@ SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 MOST_BYTES = 4_000_000  # of a specification; many prompts go into a file of their own
 MOST_JOBS = 1_000_000  # of a campaign that says nothing else
 LONGEST_SECONDS = 365 * 86_400.0
+MOST_USD = 10_000_000
 ENDPOINT = "endpoint"  # as an axis
 
 
@@ -81,6 +84,11 @@ Duration = Annotated[
 ]
 
 
+def _read_budget(said: object) -> object:
+    is_amount = isinstance(said, int | float | str) and not isinstance(said, bool)
+    return {"usd": said} if is_amount else said
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -113,6 +121,7 @@ class Pace(_Part):
     """How fast it goes; the endpoints' limits hold besides."""
 
     over: Duration | None = Field(None, description="Spread evenly: 90s, 30m, 2h.")
+    max_in_flight: int | None = Field(None, ge=1, description="Jobs of it at once.")
 
 
 class Retry(_Part):
@@ -121,6 +130,33 @@ class Retry(_Part):
     on_unknown: OnUnknown | None = Field(None, description="If a reply to /run is lost for good.")
     start_within: Duration | None = None
     finish_within: Duration | None = None
+
+
+class BudgetPart(_Part):
+    """What it may cost; the budgets of its tags, and of everybody, hold besides."""
+
+    usd: Decimal = Field(gt=0, le=MOST_USD)
+    warn_at: float = Field(WARN_AT, gt=0, le=1, description="A share of it: word is sent then.")
+    at_cap: AtCap = Field(
+        AtCap.PAUSE,
+        description="pause: the rest waits for more. finish_in_flight: the rest is rejected. "
+        "stop: what runs is cancelled, too.",
+    )
+    webhook: str | None = Field(None, pattern="^https?://", description="Is told of both.")
+
+
+class CeleryTask(_Part):
+    """A task of somebody's, that is given the campaign's figures."""
+
+    task: str = Field(min_length=1)
+    queue: str | None = Field(None, min_length=1)
+
+
+class OnComplete(_Part):
+    """Who is told once all has ended and its files are stored; it may be told twice."""
+
+    webhook: str | None = Field(None, pattern="^https?://")
+    celery: CeleryTask | None = None
 
 
 class CampaignSpec(_Part):
@@ -143,6 +179,13 @@ class CampaignSpec(_Part):
     priority: int | None = Field(None, ge=LOWEST, le=HIGHEST)
     pace: Pace = Field(default_factory=Pace)
     retry: Retry = Field(default_factory=Retry)
+    budget: (
+        Annotated[
+            BudgetPart, BeforeValidator(_read_budget, json_schema_input_type=BudgetPart | float)
+        ]
+        | None
+    ) = Field(None, description="An amount in USD, or what else is to be said of it.")
+    on_complete: OnComplete = Field(default_factory=OnComplete)
     reuse: bool = Field(
         default=False, description="Take the stored results of equal requests with a fixed seed."
     )

@@ -159,7 +159,7 @@ async def test_where_no_worker_runs_the_queues_are_named_and_no_canary_is_left(
 
     said = await workers.health.check_queues(settings)
 
-    assert "no worker took a message from archive, cancel, expand, generate" in str(said)
+    assert "no worker took a message from announce, archive, cancel, expand, generate" in str(said)
     left = {queue: await connection.llen(f"{settings.redis_prefix}{queue}") for queue in QUEUES}
     assert left == dict.fromkeys(QUEUES, 0) | {"sweep": 1}
 
