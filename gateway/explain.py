@@ -1,7 +1,8 @@
 """Why a job is where it is, in words: for the command line and the API alike."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from models.job import TERMINAL, Job, JobState, OnUnknown
 from models.lane import LaneView, StageName
@@ -9,24 +10,20 @@ from models.lane import LaneView, StageName
 SOON_SECONDS = 1.0
 
 
-def explain(job: Job, lanes: Sequence[LaneView]) -> str:
-    """Why a job is where it is, in words."""
+def explain(job: Job, lanes: Sequence[LaneView], budgets: Mapping[UUID, str]) -> str:
+    """Why a job is where it is, in words.
+
+    Args:
+        budgets: names of those that hold jobs.
+    """
     if job.state is JobState.COMPLETED:
         return "it is done"
     if job.state in TERMINAL:
         return f"{job.reason}: {job.error}" if job.error else str(job.reason)
-    stage = _stage(job)
-    for lane in lanes:
-        if (lane.stage, lane.endpoint) == (stage, job.endpoint):
-            if lane.paused:
-                return f"the {stage} lane of {job.endpoint} is paused"
-            if lane.closed_seconds is not None:
-                return (
-                    f"the {stage} lane of {job.endpoint} is closed for "
-                    f"{lane.closed_seconds:.0f} s more: {lane.closed_reason}"
-                )
+    if said := _say_lane(job, lanes):
+        return said
     if job.state is JobState.QUEUED and job.held:
-        return "its campaign is paused"
+        return _say_holder(job, budgets)
     due = max((job.next_at - dt.datetime.now(dt.UTC)).total_seconds(), 0) if job.next_at else 0
     words = {
         JobState.QUEUED: "waits for its turn in the quota"
@@ -44,6 +41,28 @@ def explain(job: Job, lanes: Sequence[LaneView]) -> str:
     elif job.cancel_requested_at:
         asked = ", to be cancelled"
     return words[job.state] + asked
+
+
+def _say_lane(job: Job, lanes: Sequence[LaneView]) -> str | None:
+    stage = _stage(job)
+    for lane in lanes:
+        if (lane.stage, lane.endpoint) == (stage, job.endpoint):
+            if lane.paused:
+                return f"the {stage} lane of {job.endpoint} is paused"
+            if lane.closed_seconds is not None:
+                return (
+                    f"the {stage} lane of {job.endpoint} is closed for "
+                    f"{lane.closed_seconds:.0f} s more: {lane.closed_reason}"
+                )
+    return None
+
+
+def _say_holder(job: Job, budgets: Mapping[UUID, str]) -> str:
+    if job.held_by is None:
+        return "its campaign is paused"
+    if job.held_by == job.campaign_id:
+        return "as many jobs of its campaign are in flight as it wants"
+    return f"the budget {budgets.get(job.held_by, job.held_by)!s} has not enough left for it"
 
 
 _AFTER_UNKNOWN = {OnUnknown.RESUBMIT: "sent again", OnUnknown.FAIL: "given up"}

@@ -8,8 +8,11 @@ Postgres is the queue and the record. Nothing here knows of Celery, Redis or the
     delivery   one message that a job ended    campaign.py      jobs followed as one
     endpoint   what was learned of an endpoint lane.py          where a stage is held up, and why
     key        who may call the gateway        handle.py        a job that was handed in before
-    batch      requests that wait to be jobs   hold.py          jobs of a campaign that is paused
+    batch      requests that wait to be jobs   hold.py          queued jobs that may not be sent
     event      something came to a new state   result_cache.py  a result that is there already
     pulse      since when a part is at work    poison.py        rows that workers die of
-    setting    what operators change at run time
+    budget     what may be spent               slots.py         a campaign's jobs in flight at once
+    reservation  the price of one `/run`       room.py          what ends lets others go on
+    announcement  word of campaigns, budgets   pace.py          when a campaign's jobs come due
+    setting    what operators change           spend.py         what was paid
 """

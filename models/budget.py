@@ -384,6 +384,14 @@ async def find_budget(session: AsyncSession, name: str) -> UUID:
     return found
 
 
+async def name_budgets(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID, str]:
+    """Of those that there are."""
+    if not ids:
+        return {}
+    rows = await session.execute(select(Budget.id, Budget.name).where(Budget.id.in_(ids)))
+    return {row.id: row.name for row in rows}
+
+
 async def is_of_campaign(session: AsyncSession, holder: UUID, campaign_id: UUID) -> bool:
     """Whether what holds a job is its campaign, or a budget of that alone."""
     statement = select(Budget.campaign_id).where(Budget.id == holder)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, Index, Text, func, select, text
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, Text, func, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -78,9 +78,17 @@ class Campaign(Base):
     problem: Mapped[str | None]  # why it is not expanded further
     paused_at: Mapped[dt.datetime | None]
     unsettled: Mapped[bool] = mapped_column(server_default="false")  # its jobs are not so yet
+    key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))  # whose jobs they are
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     max_in_flight: Mapped[int | None]  # jobs of it: slots.py
+    pace_from: Mapped[int] = mapped_column(server_default="0")  # the position that it begins with
+    paced_at: Mapped[dt.datetime | None]  # and when; None: as it was created
     completed_at: Mapped[dt.datetime | None]  # when all of it had ended, and its files were stored
+
+    @property
+    def paced_items(self) -> int | None:
+        """How many are spread over its time, if it is paced."""
+        return None if self.planned is None else self.planned - self.pace_from
 
 
 async def add_campaign(
@@ -93,6 +101,7 @@ async def add_campaign(
     planned: int | None = None,
     tags: Collection[str] = (),
     max_in_flight: int | None = None,
+    key_id: UUID | None = None,
 ) -> UUID:
     """
     Args:
@@ -112,6 +121,7 @@ async def add_campaign(
         planned=planned,
         tags=sorted(set(tags)),
         max_in_flight=max_in_flight,
+        key_id=key_id,
     )
     session.add(campaign)
     try:
@@ -199,20 +209,36 @@ async def close_campaign(session: AsyncSession, campaign_id: UUID) -> int:
     return int((await session.execute(statement, {"id": campaign_id})).scalar_one())
 
 
-async def get_campaign(session: AsyncSession, campaign_id: UUID) -> Campaign:
+async def get_campaign(
+    session: AsyncSession, campaign_id: UUID, *, owner: UUID | None = None
+) -> Campaign:
     """
+    Args:
+        owner: a key whose own it must be; None: anybody's.
+
     Raises:
         NotFound: there is none with this id.
     """
     campaign = await session.get(Campaign, campaign_id)
-    if campaign is None:
+    if campaign is None or owner not in {None, campaign.key_id}:
         raise NotFound("campaign", str(campaign_id))
     return campaign
 
 
-async def list_campaigns(session: AsyncSession, *, limit: int) -> Sequence[Campaign]:
-    """Newest first."""
-    return (await session.scalars(select(Campaign).order_by(Campaign.id.desc()).limit(limit))).all()
+async def list_campaigns(
+    session: AsyncSession,
+    *,
+    limit: int,
+    owner: UUID | None = None,
+    before: UUID | None = None,
+) -> Sequence[Campaign]:
+    """Newest first, of one key or (None) of everybody; those older than `before`."""
+    statement = select(Campaign).order_by(Campaign.id.desc()).limit(limit)
+    if owner is not None:
+        statement = statement.where(Campaign.key_id == owner)
+    if before is not None:
+        statement = statement.where(Campaign.id < before)
+    return (await session.scalars(statement)).all()
 
 
 async def find_last_position(session: AsyncSession, campaign_id: UUID) -> int:

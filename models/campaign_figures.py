@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.base import HELD
 from models.errors import NotFound
 from models.job import JobState, Reason
 
@@ -177,6 +178,49 @@ async def sum_by_endpoint(session: AsyncSession, campaign_id: UUID) -> list[Endp
             cost_usd=row.cost_usd,
             p50_seconds=None if row.p50_ms is None else row.p50_ms / 1000,
             p95_seconds=None if row.p95_ms is None else row.p95_ms / 1000,
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A campaign's jobs on one endpoint, as far as they have not ended.
+
+    Attributes:
+        jobs: that have or have not ended.
+        last_due_seconds: until the last of those that wait may be sent, by its pace.
+        without_money: some wait for room in a budget.
+    """
+
+    endpoint: str
+    jobs: int
+    queued: int
+    last_due_seconds: float
+    without_money: bool
+
+
+async def count_open(session: AsyncSession, campaign_id: UUID) -> list[Open]:
+    """By endpoint, those of which some have not ended."""
+    rows = await session.execute(
+        text(f"""
+            SELECT endpoint, count(*) AS jobs, count(*) FILTER (WHERE state = 'queued') AS queued,
+                coalesce(extract(epoch FROM max(next_at)
+                    FILTER (WHERE state = 'queued' AND NOT {HELD}) - now()), 0) AS last_due,
+                coalesce(bool_or(held_by <> campaign_id) FILTER (WHERE state = 'queued'), false)
+                    AS without_money
+            FROM jobs WHERE campaign_id = :id
+            GROUP BY endpoint HAVING bool_or(finished_at IS NULL)
+        """),  # noqa: S608 -- a constant
+        {"id": campaign_id},
+    )
+    return [
+        Open(
+            endpoint=row.endpoint,
+            jobs=row.jobs,
+            queued=row.queued,
+            last_due_seconds=max(float(row.last_due), 0.0),
+            without_money=row.without_money,
         )
         for row in rows
     ]

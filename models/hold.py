@@ -124,7 +124,7 @@ async def release_jobs(
 
 
 REFUSED_MOST = 5_000  # jobs that one claim takes out of line behind the one that it refused
-RELEASED_MOST = 1_000  # at once, of one budget or campaign
+RELEASED_MOST = 5_000  # at once, of one budget or campaign
 
 
 async def hold_behind(session: AsyncSession, campaign_id: UUID, *, held_by: UUID) -> int:

@@ -131,8 +131,8 @@ def _make_jobs(
     Raises:
         Refused, PromptFileError: an item is wrong after all.
     """
-    gap = spec.gap_seconds(campaign.planned)
-    age = time.time() - campaign.created_at.timestamp()
+    gap = spec.gap_seconds(campaign.paced_items)
+    age = time.time() - (campaign.paced_at or campaign.created_at).timestamp()
     jobs = []
     for item in itertools.islice(reader, AT_ONCE):
         if isinstance(item, BadItem):
@@ -143,7 +143,10 @@ def _make_jobs(
                 spec,
                 item,
                 campaign_id=campaign.id,
-                due_seconds=max(item.position * gap - age, 0.0) if gap else 0.0,
+                key_id=campaign.key_id,
+                due_seconds=max((item.position - campaign.pace_from) * gap - age, 0.0)
+                if gap
+                else 0.0,
             )
         except InvalidRequest as error:
             raise Refused(f"{item.place}: {'; '.join(error.problems)}") from error

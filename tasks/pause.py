@@ -72,7 +72,7 @@ async def _release_some(runtime: Runtime, campaign_id: UUID) -> bool:
     async with runtime.database.begin() as session:
         campaign = await get_campaign(session, campaign_id)
         spec = CampaignSpec.model_validate(campaign.spec) if campaign.spec else None
-        gap = spec.gap_seconds(campaign.planned) if spec else 0.0
+        gap = spec.gap_seconds(campaign.paced_items) if spec else 0.0
         released = await release_jobs(session, campaign_id, limit=AT_ONCE, gap_seconds=gap)
         if not released:
             await settle(session, campaign_id, paused=False)

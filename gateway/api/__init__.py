@@ -7,7 +7,8 @@ jobs.py        hand in, read, wait                 job_acts.py    cancel and ret
 artifacts.py   files: list, links, download        endpoints.py   what may be run, and its price
 lanes.py       what is held up, and why            keys.py        who may call
 deliveries.py  webhooks that were sent             events.py      what happens, as it happens
-doubts.py      what may have been billed twice
+doubts.py      what may have been billed twice     budgets.py     what may be spent, and what was
+campaigns.py   many jobs, planned and followed as one
 """
 
 from functools import partial
@@ -16,6 +17,8 @@ from fastapi import FastAPI
 
 from gateway.api import (
     artifacts,
+    budgets,
+    campaigns,
     deliveries,
     document,
     doubts,
@@ -32,7 +35,7 @@ def add_api(gateway: FastAPI) -> None:
     # Acts on many jobs come first: /jobs/cancel is no job's id.
     for part in (
         *(document, job_acts, jobs, artifacts, endpoints),
-        *(lanes, deliveries, events, doubts, keys),
+        *(lanes, deliveries, events, doubts, keys, campaigns, budgets),
     ):
         gateway.include_router(part.routes, prefix="/api/v1")
     gateway.openapi = partial(document.write_document, gateway)  # type: ignore[method-assign]  # FastAPI's way

@@ -9,10 +9,13 @@ from pydantic import BaseModel
 from endpoints.catalogue import Basis, Operation
 from models.artifact import ArtifactState
 from models.attempt import Answer, Fate
+from models.budget import AtCap, Period
 from models.delivery import DeliveryKind, DeliveryState
 from models.job import JobState, Reason
 from models.key import Scope
 from models.lane import StageName
+from models.reservation import MovementKind
+from models.spend import SpendBy
 
 PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
@@ -221,6 +224,10 @@ class Count(BaseModel):
     dry_run: bool
 
 
+class RetryCount(Count):
+    estimate_usd: float
+
+
 class DeliveryForm(BaseModel):
     """Word of a job's end: `failed` was tried for a day, and is given up until it is replayed."""
 
@@ -339,3 +346,119 @@ class Readiness(BaseModel):
     ready: bool
     parts: dict[str, str]
     problems: list[str]
+
+
+class BudgetForm(BaseModel):
+    """`left_usd` is what is neither spent nor reserved for jobs that run."""
+
+    id: UUID
+    name: str
+    key_id: UUID | None
+    campaign_id: UUID | None
+    tag: str | None
+    of: str | None
+    period: Period
+    zone: str
+    limit_usd: float
+    spent_usd: float
+    reserved_usd: float
+    left_usd: float
+    warn_at: float
+    at_cap: AtCap
+    webhook: str | None
+    starts_at: dt.datetime
+    ends_at: dt.datetime | None
+    warned: bool
+    capped: bool
+    jobs_held: int
+
+
+class Budgets(BaseModel):
+    budgets: list[BudgetForm]
+
+
+class MovementForm(BaseModel):
+    """`usd` of a limit that is null: it was removed."""
+
+    at: dt.datetime
+    kind: MovementKind
+    usd: float | None
+    job_id: UUID | None
+
+
+class Movements(BaseModel):
+    movements: list[MovementForm]
+
+
+class SpendForm(BaseModel):
+    """`name` is null of what has no key, campaign or tag."""
+
+    name: str | None
+    jobs: int
+    usd: float
+    may_be_billed_usd: float
+
+
+class Spending(BaseModel):
+    by: SpendBy
+    since: dt.datetime
+    until: dt.datetime
+    spend: list[SpendForm]
+
+
+class EndingForm(BaseModel):
+    state: JobState
+    reason: Reason | None
+    jobs: int
+    error: str | None
+
+
+class CampaignForm(BaseModel):
+    """`seconds_left`: by limits, pace and forecast; null if it waits for somebody, or has ended."""
+
+    campaign_id: UUID
+    name: str
+    endpoint: str | None
+    tags: list[str]
+    created_at: dt.datetime
+    completed_at: dt.datetime | None
+    max_in_flight: int | None
+    jobs: int
+    problem: str | None
+    paused: bool
+    queued: int
+    running: int
+    completed: int
+    failed: int
+    cancelled: int
+    artifacts: int
+    artifacts_pending: int
+    artifacts_expired: int
+    bytes: int
+    estimate_usd: float
+    cost_usd: float
+    seconds: float
+    jobs_per_second: float
+    polls_per_job: float
+    seconds_left: float | None
+    failures: list[EndingForm]
+    budgets: list[BudgetForm]
+
+
+class CampaignPage(BaseModel):
+    campaigns: list[CampaignForm]
+    next: str | None
+
+
+class PlanForm(BaseModel):
+    """`estimate_usd` is exact, or a bound, if that is said; null if no price is known."""
+
+    jobs: int
+    per_endpoint: dict[str, int]
+    estimate_usd: float | None
+    exact: bool
+    bound: bool
+    unpriced: int
+    repeated: int
+    least_seconds: float
+    campaign_id: UUID | None

@@ -26,6 +26,11 @@ READ_BY_ROUTES = (
     forms.KeyChange,
     forms.KeyRequest,
     forms.RotateRequest,
+    forms.BudgetRequest,
+    forms.BudgetChange,
+    forms.CampaignRequest,
+    forms.CampaignChange,
+    forms.CampaignRetry,
 )
 
 

@@ -1,13 +1,16 @@
 """The JSON that comes, with its bounds. What is answered: `answers.py`."""
 
 import datetime as dt
+from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool
 
+from gateway.budget_facts import MOST_USD
+from models.budget import AtCap, Period
 from models.fairness import HIGHEST, LOWEST, USUAL, WEIGHTS
-from models.job import JobState, OnUnknown
+from models.job import JobState, OnUnknown, Reason
 from models.key import Scope
 
 BULK_MOST = 10_000
@@ -199,3 +202,90 @@ class RotateRequest(Form):
     webhook_secret: Annotated[StrictBool, Field(description="Renew what signs its webhooks.")] = (
         False
     )
+
+
+Usd = Annotated[Decimal, Field(gt=0, le=MOST_USD, allow_inf_nan=False)]
+WarnAt = Annotated[
+    float | None, Field(gt=0, le=1, description="The share of it at which word is sent.")
+]
+HookUrl = Annotated[
+    str | None, Field(max_length=2048, pattern="^https?://", description="Is told, signed.")
+]
+
+
+class BudgetRequest(Form):
+    """At most one of `key_id`, `campaign_id` and `tag`; without any it is everybody's."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "nightly", "limit_usd": 5, "period": "day"}]}
+    )
+
+    name: Name
+    limit_usd: Usd
+    period: Period = Period.TOTAL
+    zone: Annotated[str, Field(max_length=100, description="Where its days begin.")] = "UTC"
+    key_id: UUID | None = None
+    campaign_id: UUID | None = None
+    tag: Name | None = None
+    warn_at: WarnAt = None
+    at_cap: AtCap = AtCap.PAUSE
+    webhook: HookUrl = None
+
+
+class BudgetChange(Form):
+    """What is given is changed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"limit_usd": 80}]})
+
+    limit_usd: Usd | None = None
+    warn_at: WarnAt = None
+    at_cap: AtCap | None = None
+    webhook: HookUrl = None
+
+
+class CampaignRequest(Form):
+    """A specification, as `pressroom campaign schema` has it; its prompts stand in it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "spec": {
+                        "name": "foxes",
+                        "endpoint": FLUX,
+                        "prompts": ["a fox in the snow", "a fox asleep"],
+                        "matrix": {"seed": [1, 2]},
+                    },
+                    "dry_run": True,
+                }
+            ]
+        }
+    )
+
+    spec: dict[str, Any]
+    dry_run: Annotated[
+        StrictBool, Field(description="Say what it comes to; nothing is enqueued.")
+    ] = True
+
+
+class CampaignChange(Form):
+    """What is given is changed; null takes a limit away."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"paused": True}]})
+
+    paused: StrictBool | None = None
+    over_seconds: Annotated[
+        float | None,
+        Field(gt=0, le=31_536_000, description="Spread what waits evenly over it, from now."),
+    ] = None
+    max_in_flight: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+
+
+class CampaignRetry(Form):
+    """Its jobs that ended so, and for these causes; without any, all without a result."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"only": ["failed"]}]})
+
+    only: Annotated[list[JobState], Field(max_length=4)] = []
+    causes: Annotated[list[Reason], Field(max_length=len(Reason))] = []
+    dry_run: Annotated[StrictBool, Field(description="Count them.")] = True

@@ -44,6 +44,7 @@ from gateway.state import GatewayState, get_links, get_state
 from gateway.submission import Submission, accept, check, conflict
 from gateway.upstream_api.run_body import check_idempotency_key
 from models.artifact import list_artifacts
+from models.budget import name_budgets
 from models.doubt import sum_doubts
 from models.errors import DatabaseUnavailable
 from models.job import Job, JobState
@@ -174,7 +175,7 @@ async def wait_for_any(request: Request, caller: Reading) -> Response:
         "jobs": [
             {
                 **describe_job(job, [file for file in files if file.job_id == job.id], links),
-                "why": explain(job, []),
+                "why": explain(job, [], {}),
                 "input": None,
             }
             for job in ended
@@ -213,10 +214,12 @@ async def list_(
             session, wanted, limit=limit + 1, before=read_cursor(cursor), brief=True
         )
         lanes = await find_lanes(session)
+        budgets = await name_budgets(session, {job.held_by for job in rows if job.held_by})
     page, following = cut_page(rows, limit, lambda job: job.id)
     links = await get_links(request)
     jobs = [
-        {**describe_job(job, [], links, brief=True), "why": explain(job, lanes)} for job in page
+        {**describe_job(job, [], links, brief=True), "why": explain(job, lanes, budgets)}
+        for job in page
     ]
     return JsonResponse({"jobs": jobs, "next": following}, headers=request.state.limits)
 
@@ -357,8 +360,9 @@ async def describe_one(request: Request, job_id: UUID, caller: Caller) -> dict[s
         job = await get_job(session, job_id, owner=caller.owner)
         files = await list_artifacts(session, job_ids=[job_id])
         lanes = await find_lanes(session) if job.finished_at is None else []
+        budgets = await name_budgets(session, [job.held_by] if job.held_by else [])
     links = await get_links(request)
-    return {**describe_job(job, files, links), "why": explain(job, lanes)}
+    return {**describe_job(job, files, links), "why": explain(job, lanes, budgets)}
 
 
 async def _find(request: Request, job_id: UUID, caller: Caller) -> Job:

@@ -11,6 +11,7 @@ from uuid import UUID
 import typer
 from rich.markup import escape
 
+from gateway.campaign_facts import summarize
 from gateway.cli import specs
 from gateway.cli.cancelling import cancel_jobs
 from gateway.cli.console import (
@@ -25,7 +26,7 @@ from gateway.cli.console import (
     say_id,
 )
 from gateway.cli.enqueue import Source, enqueue_file, plan_file
-from gateway.cli.follow import follow_to_its_end, show_summary, summarize
+from gateway.cli.follow import follow_to_its_end, show_summary
 from gateway.cli.ids import resolve_id
 from gateway.cli.inputs import BadInput, parse_sets
 from gateway.cli.plan_view import say_plan

@@ -15,6 +15,7 @@ import typer
 import yaml
 
 from endpoints.catalogue import Catalogue, Kind, read_result
+from gateway.campaign_facts import summarize
 from gateway.cli.console import (
     FAILED,
     fail,
@@ -25,7 +26,7 @@ from gateway.cli.console import (
     read_settings,
 )
 from gateway.cli.contact_sheet import Tile, draw_contact_sheet
-from gateway.cli.follow import follow_campaign, show_summary, summarize
+from gateway.cli.follow import follow_campaign, show_summary
 from gateway.words import say_bytes, say_prompt, say_seconds, say_usd
 from models.artifact import Artifact, list_artifacts
 from models.campaign import add_campaign, close_campaign

@@ -15,10 +15,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gateway.campaign_facts import count_whole, summarize
 from gateway.cli.console import FAILED, notes, out, print_json
 from gateway.words import say_bytes, say_seconds, say_usd
-from models.campaign import get_campaign
-from models.campaign_figures import Ending, Progress, count_endings, count_jobs
+from models.campaign_figures import Progress, count_jobs
 from models.lane import LaneView, find_lanes
 from workers.runtime import Runtime
 
@@ -51,7 +51,7 @@ class Pacer:
     def take(self, progress: Progress) -> Pace:
         now = time.monotonic()
         seconds = now - self._began
-        left = _whole(progress) - progress.ended
+        left = count_whole(progress) - progress.ended
         if left > 0 or progress.total is None:
             rate = (progress.ended - self._ended_before) / seconds if seconds else 0.0
             return Pace(seconds, rate, "jobs", left / rate if rate else None)
@@ -104,7 +104,7 @@ async def follow_to_its_end(runtime: Runtime, campaign_id: UUID, *, as_json: boo
 
 def draw(progress: Progress, pace: Pace, held: Sequence[LaneView]) -> Group:
     """The live display: a bar, the counts below it, and what holds a lane up."""
-    total = _whole(progress) or 1
+    total = count_whole(progress) or 1
     bar = Table.grid(padding=(0, 1))
     bar.add_row(
         ProgressBar(total=total, completed=progress.ended, width=BAR_WIDTH),
@@ -138,7 +138,7 @@ def draw(progress: Progress, pace: Pace, held: Sequence[LaneView]) -> Group:
 
 def say_line(progress: Progress, pace: Pace) -> str:
     return (
-        f"{progress.ended:,}/{_whole(progress):,}"
+        f"{progress.ended:,}/{count_whole(progress):,}"
         f"  queued {progress.queued:,}  running {progress.running:,}"
         f"  done {progress.completed:,}  failed {progress.failed:,}"
         f"  files {progress.files_stored:,}  spent {say_usd(progress.spent_usd)}"
@@ -159,51 +159,12 @@ def say_state(progress: Progress) -> str | None:
     return f"{progress.enqueued:,} of {progress.planned:,} jobs are enqueued so far"
 
 
-def _whole(progress: Progress) -> int:
-    """How many jobs it has, or will have."""
-    if progress.total is not None:
-        return progress.total
-    return max(progress.planned or 0, progress.enqueued)
-
-
 def say_lane(lane: LaneView) -> str:
     """Why a lane does not move."""
     name = f"{lane.stage} of {lane.endpoint}"
     if lane.paused:
         return f"{name} is paused; `pressroom lanes resume {lane.stage} {lane.endpoint}`"
     return f"{name} is closed for {lane.closed_seconds or 0:.0f} s more: {lane.closed_reason}"
-
-
-async def summarize(runtime: Runtime, campaign_id: UUID) -> dict[str, Any]:
-    """The figures of a campaign, as JSON."""
-    async with runtime.database.begin() as session:
-        campaign = await get_campaign(session, campaign_id)
-        progress = await count_jobs(session, campaign_id)
-        endings = await count_endings(session, campaign_id)
-    seconds = progress.seconds
-    return {
-        "campaign_id": str(campaign.id),
-        "name": campaign.name,
-        "endpoint": campaign.endpoint,
-        "jobs": _whole(progress),
-        "problem": progress.problem,
-        "paused": progress.paused,
-        "queued": progress.queued,
-        "running": progress.running,
-        "completed": progress.completed,
-        "failed": progress.failed,
-        "cancelled": progress.cancelled,
-        "artifacts": progress.files_stored,
-        "artifacts_pending": progress.files_pending,
-        "artifacts_expired": progress.files_expired,
-        "bytes": progress.bytes_stored,
-        "estimate_usd": float(progress.estimate_usd),
-        "cost_usd": float(progress.spent_usd),
-        "seconds": round(seconds, 2),
-        "jobs_per_second": round(progress.ended / seconds, 2) if seconds else 0.0,
-        "polls_per_job": round(progress.polls / progress.enqueued, 3) if progress.enqueued else 0.0,
-        "failures": [_describe(ending) for ending in endings],
-    }
 
 
 def show_summary(summary: dict[str, Any]) -> None:
@@ -215,6 +176,13 @@ def show_summary(summary: dict[str, Any]) -> None:
         table.add_row("still", f"{summary['queued']:,} queued, {summary['running']:,} running")
     if summary["paused"]:
         table.add_row("[yellow]paused[/yellow]", "`campaign resume` lets it go on")
+    for budget in summary["budgets"]:
+        if budget["jobs_held"]:
+            more = f"`budget set {budget['name']!r} --usd N` raises it"
+            waits = f"{budget['jobs_held']:,} jobs wait: {say_usd(budget['left_usd'])} left; {more}"
+            table.add_row("[yellow]budget[/yellow]", escape(waits))
+    if summary["seconds_left"] is not None:
+        table.add_row("left", f"{say_seconds(summary['seconds_left'])}, by its limits and forecast")
     if summary["problem"]:
         table.add_row("[red]cut off[/red]", escape(summary["problem"]))
     for failure in summary["failures"]:
@@ -237,15 +205,6 @@ def show_summary(summary: dict[str, Any]) -> None:
     )
     table.add_row("polls", f"{summary['polls_per_job']:.2f} a job")
     out.print(table, highlight=False)
-
-
-def _describe(ending: Ending) -> dict[str, Any]:
-    return {
-        "state": ending.state,
-        "reason": ending.reason,
-        "jobs": ending.jobs,
-        "error": ending.error,
-    }
 
 
 async def _count(runtime: Runtime, campaign_id: UUID) -> Progress:

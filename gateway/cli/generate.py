@@ -29,6 +29,7 @@ from gateway.cli.inputs import merge_input
 from gateway.explain import explain
 from gateway.words import say_bytes, say_seconds, say_usd
 from models.artifact import Artifact, ArtifactState, list_artifacts
+from models.budget import name_budgets
 from models.fairness import HIGHEST, LOWEST, USUAL
 from models.job import TERMINAL, Job, JobState, OnUnknown
 from models.job_queries import get_job
@@ -153,10 +154,11 @@ async def _watch(runtime: Runtime, job_id: UUID, spinner: Status) -> tuple[Job, 
             job = await get_job(session, job_id)
             artifacts = list(await list_artifacts(session, job_ids=[job_id]))
             lanes = await find_lanes(session)
+            budgets = await name_budgets(session, [job.held_by] if job.held_by else [])
         pending = [file for file in artifacts if file.state is ArtifactState.PENDING]
         if job.state in TERMINAL and not pending:
             return job, artifacts
-        why = explain(job, lanes) if job.state not in TERMINAL else "storing its files"
+        why = explain(job, lanes, budgets) if job.state not in TERMINAL else "storing its files"
         spinner.update(escape(why))
         await asyncio.sleep(LOOK_SECONDS)
 

@@ -24,6 +24,7 @@ from gateway.cli.ids import resolve_id
 from gateway.explain import explain
 from gateway.words import say_bytes, say_prompt, say_seconds, say_usd
 from models.artifact import list_artifacts
+from models.budget import name_budgets
 from models.delivery import list_deliveries
 from models.doubt import list_doubtful_jobs, sum_doubts, sum_doubts_by_key
 from models.fairness import USUAL
@@ -129,19 +130,20 @@ def show(
             attempts = await list_attempts(session, job.id)
             files = await list_artifacts(session, job_ids=[job.id])
             lanes = await find_lanes(session)
+            budgets = await name_budgets(session, [job.held_by] if job.held_by else [])
             deliveries = await list_deliveries(session, limit=100, job_id=job.id)
         links = await runtime.links()
         if as_json:
             print_json(
                 {
                     **describe_job(job, files, links),
-                    "why": explain(job, lanes),
+                    "why": explain(job, lanes, budgets),
                     "attempts": [describe_attempt(attempt) for attempt in attempts],
                     "deliveries": [describe_delivery(delivery) for delivery in deliveries],
                 }
             )
             return
-        out.print(_tell(job, explain(job, lanes)), highlight=False)
+        out.print(_tell(job, explain(job, lanes, budgets)), highlight=False)
         if attempts:
             table = make_table("attempt", "sent", "answer", "fate", ">http", ">cost", "said")
             for attempt in attempts:

@@ -37,6 +37,7 @@ from models.handle import HandleKind, HeldBy, NewHandle
 from models.job import JobState, Route
 from models.job_queries import get_job
 from models.key import Caller
+from models.reservation import OverBudget
 from models.transitions import NewJob
 from tasks.direct import HeldByAnother, open_direct_job
 from tasks.intake import NUL, hash_json
@@ -99,6 +100,8 @@ async def _complete(request: Request, endpoint: str, caller: Caller, *, path: st
             direct = await held.enter_async_context(open_direct_job(state.runtime, job, handle))
         except QuotaSpent as error:
             raise refuse_spent(error) from error
+        except OverBudget as error:
+            raise ApiError(HTTPStatus.PAYMENT_REQUIRED, str(error)) from error
         except HeldByAnother as error:
             return await _replay(request, error.held, handle, body)
         call = Call(

@@ -17,12 +17,14 @@ async def open_campaign(
     endpoint: str | None,
     rows_key: str | None,
     planned: int,
+    key_id: UUID | None = None,
 ) -> UUID:
     """
     Args:
         endpoint: None: it has several.
         rows_key: of its file, in the store.
         planned: how many items it has.
+        key_id: whose jobs they are; None: nobody's.
 
     Raises:
         NameTaken: another has this name.
@@ -37,6 +39,7 @@ async def open_campaign(
         planned=planned,
         tags=spec.tags,
         max_in_flight=spec.pace.max_in_flight,
+        key_id=key_id,
     )
     if spec.budget is not None:
         await add_budget(

@@ -38,6 +38,7 @@ from models.reservation import (
 from models.room import make_all_room, make_room
 from models.transitions import (
     NewJob,
+    Submission,
     accept,
     begin_direct_job,
     claim_submissions,
@@ -203,7 +204,7 @@ async def test_eight_claims_at_once_never_overshoot(database, run, add, state_of
         for n, limit in enumerate([41, 37, 53])
     ]
     await add(120)
-    sent = []
+    sent: list[Submission] = []
 
     async def worker():
         while True:

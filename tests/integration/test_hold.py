@@ -259,7 +259,7 @@ async def test_why_it_waits_is_said_and_no_time_is_named(runtime, run, add):
     await pause(runtime, campaign_id)
     [job] = await read_jobs(run, campaign_id)
 
-    assert explain(job, []) == "its campaign is paused"
+    assert explain(job, [], {}) == "its campaign is paused"
     links = await runtime.links()
     assert describe_job(job, [], links)["next_at"] is None
     assert job.next_at.astimezone(dt.UTC).year == 9999

@@ -37,11 +37,19 @@ def upgrade() -> None:
         ["campaign_id", "next_at"],
         postgresql_where=sa.text(f"state = 'queued' AND campaign_id IS NOT NULL AND NOT {HELD}"),
     )
+    op.add_column("campaigns", sa.Column("key_id", sa.Uuid(), nullable=True))
+    op.create_foreign_key(
+        op.f("campaigns_key_id_fkey"), "campaigns", "api_keys", ["key_id"], ["id"]
+    )
     op.add_column(
         "campaigns",
         sa.Column("tags", postgresql.ARRAY(sa.Text()), server_default="{}", nullable=False),
     )
     op.add_column("campaigns", sa.Column("max_in_flight", sa.Integer(), nullable=True))
+    op.add_column(
+        "campaigns", sa.Column("pace_from", sa.Integer(), server_default="0", nullable=False)
+    )
+    op.add_column("campaigns", moment("paced_at"))
     op.add_column("campaigns", moment("completed_at"))
     op.create_check_constraint(op.f("campaigns_some_in_flight"), "campaigns", "max_in_flight > 0")
     op.create_index(

@@ -1,0 +1,247 @@
+"""Campaigns: planned, started, watched, held, retried."""
+
+import asyncio
+import itertools
+from decimal import Decimal
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from gateway.api.answers import (
+    BODY_ERRORS,
+    ERRORS,
+    CampaignForm,
+    CampaignPage,
+    PlanForm,
+    RetryCount,
+    problems,
+)
+from gateway.api.form_reader import body_of, read_form
+from gateway.api.forms import CampaignChange, CampaignRequest, CampaignRetry
+from gateway.api.pages import Cursor, Limit, cut_page, read_cursor
+from gateway.callers import Reading, Running
+from gateway.campaign_facts import summarize
+from gateway.errors import ApiError
+from gateway.json_response import JsonResponse
+from gateway.state import get_state
+from models.budget import BudgetTaken
+from models.campaign import (
+    NameTaken,
+    close_campaign,
+    find_retriable,
+    find_unended_jobs,
+    get_campaign,
+    list_campaigns,
+)
+from models.job import JobState
+from tasks import control
+from tasks import pause as hold
+from tasks.campaigns.items import Items
+from tasks.campaigns.opening import open_campaign
+from tasks.campaigns.plan import Plan, too_many
+from tasks.campaigns.spec import CampaignSpec, PromptFile, SpecError, parse_spec
+from tasks.expand import send_expand
+from tasks.repace import KEPT, repace
+from workers.runtime import Runtime
+
+ITEMS_MOST = 20_000  # that are checked while somebody waits; the command line takes more
+CHECKED_AT_ONCE = 1_000
+AT_ONCE = 500  # jobs a statement
+RETRIABLE = (JobState.FAILED, JobState.TIMED_OUT, JobState.LOST, JobState.REJECTED)
+
+routes = APIRouter(prefix="/campaigns", tags=["campaigns"], responses=ERRORS)
+
+
+@routes.get("", response_model=CampaignPage, summary="List campaigns")
+async def list_(
+    request: Request, caller: Reading, limit: Limit = 20, cursor: Cursor = None
+) -> Response:
+    """The newest first; a key that does not operate sees its own."""
+    runtime = get_state(request).runtime
+    async with runtime.database.begin() as session:
+        rows = await list_campaigns(
+            session, limit=limit + 1, owner=caller.owner, before=read_cursor(cursor)
+        )
+    page, following = cut_page(rows, limit, lambda campaign: campaign.id)
+    told = [await summarize(runtime, campaign.id) for campaign in page]
+    return JsonResponse({"campaigns": told, "next": following}, headers=request.state.limits)
+
+
+@routes.post(
+    "",
+    response_model=PlanForm,
+    summary="Plan a campaign, or start it",
+    openapi_extra=body_of(CampaignRequest),
+    responses=BODY_ERRORS | problems({409: "There is a campaign of this name."}),
+)
+async def create(request: Request, caller: Running) -> Response:
+    """Every item is checked and priced. It is started if `dry_run` is false."""
+    asked = await read_form(request, CampaignRequest)
+    runtime = get_state(request).runtime
+    spec = _read_spec(asked.spec)
+    plan = await _plan(runtime, spec)
+    campaign_id = None
+    if not asked.dry_run:
+        endpoints = list(plan.per_endpoint)
+        try:
+            async with runtime.database.begin() as session:
+                campaign_id = await open_campaign(
+                    session,
+                    spec,
+                    name=spec.name,
+                    endpoint=endpoints[0] if len(endpoints) == 1 else None,
+                    rows_key=None,
+                    planned=plan.jobs,
+                    key_id=caller.key_id,
+                )
+        except (NameTaken, BudgetTaken) as error:
+            raise ApiError(HTTPStatus.CONFLICT, str(error)) from error
+        await asyncio.to_thread(send_expand, runtime, campaign_id)
+    told = plan.describe()
+    limits = {name: await runtime.limit(name, "run") for name in plan.per_endpoint}
+    least = plan.least_seconds(
+        {name: limit.per_window / limit.window_seconds for name, limit in limits.items()}
+    )
+    return JsonResponse(
+        {
+            **{name: told[name] for name in told if name in PlanForm.model_fields},
+            "least_seconds": round(max(least, spec.pace.over or 0.0), 3),
+            "campaign_id": campaign_id,
+        },
+        HTTPStatus.OK if asked.dry_run else HTTPStatus.CREATED,
+        headers=request.state.limits,
+    )
+
+
+@routes.get("/{campaign_id}", response_model=CampaignForm, summary="Read of a campaign")
+async def read(request: Request, campaign_id: UUID, caller: Reading) -> Response:
+    return await _answer(request, campaign_id, caller.owner)
+
+
+@routes.patch(
+    "/{campaign_id}",
+    response_model=CampaignForm,
+    summary="Pause, resume or pace a campaign",
+    openapi_extra=body_of(CampaignChange),
+    responses=BODY_ERRORS,
+)
+async def change(request: Request, campaign_id: UUID, caller: Running) -> Response:
+    """Of its budget another request tells: PATCH /budgets."""
+    asked = await read_form(request, CampaignChange)
+    runtime = get_state(request).runtime
+    await _find(runtime, campaign_id, caller.owner)
+    given = asked.model_fields_set
+    if {"over_seconds", "max_in_flight"} & given:
+        await repace(
+            runtime,
+            campaign_id,
+            over_seconds=asked.over_seconds if "over_seconds" in given else KEPT,
+            max_in_flight=asked.max_in_flight if "max_in_flight" in given else KEPT,
+        )
+    if asked.paused:
+        await hold.pause(runtime, campaign_id)
+    elif asked.paused is False:
+        await hold.resume(runtime, campaign_id)
+        await asyncio.to_thread(send_expand, runtime, campaign_id)
+    return await _answer(request, campaign_id, caller.owner)
+
+
+@routes.post("/{campaign_id}/cancel", response_model=CampaignForm, summary="Cancel a campaign")
+async def cancel(request: Request, campaign_id: UUID, caller: Running) -> Response:
+    """What of it has not ended; the upstream takes a hundred in ten seconds."""
+    runtime = get_state(request).runtime
+    await _find(runtime, campaign_id, caller.owner)
+    async with runtime.database.begin() as session:
+        await close_campaign(session, campaign_id)
+        jobs = await find_unended_jobs(session, campaign_id)
+    for start in range(0, len(jobs), AT_ONCE):
+        await control.cancel(runtime, jobs[start : start + AT_ONCE])
+    return await _answer(request, campaign_id, caller.owner)
+
+
+@routes.post(
+    "/{campaign_id}/retry",
+    response_model=RetryCount,
+    summary="Retry what failed",
+    openapi_extra=body_of(CampaignRetry),
+    responses=BODY_ERRORS,
+)
+async def retry(request: Request, campaign_id: UUID, caller: Running) -> Response:
+    """Counts them, unless `dry_run` is false."""
+    asked = await read_form(request, CampaignRetry)
+    if odd := [state for state in asked.only if state not in RETRIABLE]:
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"only: {', '.join(odd)} came; of {', '.join(RETRIABLE)} some were wanted",
+        )
+    runtime = get_state(request).runtime
+    await _find(runtime, campaign_id, caller.owner)
+    async with runtime.database.begin() as session:
+        found = await find_retriable(
+            session, campaign_id, states=asked.only or RETRIABLE, reasons=asked.causes
+        )
+    retried = 0
+    if not asked.dry_run:
+        for start in range(0, len(found), AT_ONCE):
+            step = [one.id for one in found[start : start + AT_ONCE]]
+            retried += len(await control.retry(runtime, step))
+    usd = sum((one.estimate_usd or Decimal() for one in found), Decimal())
+    return JsonResponse(
+        {
+            "count": len(found) if asked.dry_run else retried,
+            "dry_run": asked.dry_run,
+            "estimate_usd": float(usd),
+        },
+        headers=request.state.limits,
+    )
+
+
+def _read_spec(given: dict[str, Any]) -> CampaignSpec:
+    try:
+        spec = parse_spec(orjson.dumps(given), source="spec")
+    except SpecError as error:
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, str(error), problems=error.problems
+        ) from error
+    if isinstance(spec.prompts, PromptFile):
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "prompts.file: prompts in the specification were wanted; "
+            "`pressroom campaign start` reads files",
+        )
+    return spec
+
+
+async def _plan(runtime: Runtime, spec: CampaignSpec) -> Plan:
+    items = Items(spec, runtime.catalogue, folder=Path())
+    reader, plan, read = items.read(), Plan(), 0
+    while came := await asyncio.to_thread(
+        plan.add, runtime.catalogue, spec, itertools.islice(reader, CHECKED_AT_ONCE)
+    ):
+        read += came
+        if read > ITEMS_MOST:
+            raise ApiError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"more than {ITEMS_MOST:,} jobs came; `pressroom campaign start` takes them",
+            )
+    plan.refuse("spec", too_many(plan, spec))
+    if plan.problems:
+        more = plan.problem_count - len(plan.problems)
+        said = [*plan.problems, *([f"and {more:,} more"] if more else [])]
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(said), problems=said)
+    return plan
+
+
+async def _find(runtime: Runtime, campaign_id: UUID, owner: UUID | None) -> None:
+    async with runtime.database.begin() as session:
+        await get_campaign(session, campaign_id, owner=owner)
+
+
+async def _answer(request: Request, campaign_id: UUID, owner: UUID | None) -> Response:
+    told = await summarize(get_state(request).runtime, campaign_id, owner=owner)
+    return JsonResponse(told, headers=request.state.limits)

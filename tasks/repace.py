@@ -1,0 +1,68 @@
+"""Give a campaign that runs another pace; what was sent stays as it is."""
+
+import enum
+from typing import Final
+from uuid import UUID
+
+from models.campaign import get_campaign
+from models.lane import StageName
+from models.pace import begin_pace, set_slots, spread_jobs
+from tasks.campaigns.spec import CampaignSpec
+from tasks.limits import release
+from workers.runtime import Runtime
+
+AT_ONCE = 5_000  # jobs a transaction
+
+
+class Kept(enum.Enum):
+    """In place of a value that stays as it is: None is one, without a limit."""
+
+    KEPT = enum.auto()
+
+
+KEPT: Final = Kept.KEPT
+
+
+async def repace(
+    runtime: Runtime,
+    campaign_id: UUID,
+    *,
+    over_seconds: float | Kept | None = KEPT,
+    max_in_flight: int | Kept | None = KEPT,
+) -> int:
+    """Spread what waits evenly over a time from now; returns how many jobs have another time.
+
+    Args:
+        over_seconds: None: they are due at once.
+        max_in_flight: None: as many as the endpoints let.
+
+    Raises:
+        NotFound: there is no such campaign.
+    """
+    async with runtime.database.begin() as session:
+        campaign = await get_campaign(session, campaign_id)
+        if max_in_flight is not KEPT:
+            await set_slots(session, campaign_id, most=max_in_flight)
+        if over_seconds is not KEPT:
+            await begin_pace(session, campaign_id, over=over_seconds)
+    spread = 0
+    if over_seconds is not KEPT and campaign.spec:
+        spread = await _spread(runtime, campaign_id)
+    await release(runtime, [campaign_id])
+    return spread
+
+
+async def _spread(runtime: Runtime, campaign_id: UUID) -> int:
+    async with runtime.database.begin() as session:
+        campaign = await get_campaign(session, campaign_id)
+    gap = CampaignSpec.model_validate(campaign.spec).gap_seconds(campaign.paced_items)
+    spread, after = 0, -1
+    while True:
+        async with runtime.database.begin() as session:
+            step = await spread_jobs(
+                session, campaign_id, gap_seconds=gap, after=after, limit=AT_ONCE
+            )
+        await runtime.bells.ring_each(StageName.SUBMIT, set(step.endpoints))
+        if step.last is None:
+            return spread
+        spread, after = spread + len(step.endpoints), step.last

@@ -1,0 +1,140 @@
+"""Campaigns over HTTP: planned, started, held, paced, cancelled and retried by their own key."""
+
+import pytest
+from sqlalchemy import text
+
+from models.base import new_id
+from models.job import JobState
+from models.job_queries import JobFilter, list_jobs
+from models.key import Scope
+from models.transitions import claim_submissions, end, move_jobs
+from tasks.expand import expand_campaign
+from tests.integration.conftest import FLUX, client_of
+
+SPEC = {
+    "name": "foxes",
+    "endpoint": FLUX,
+    "prompts": ["a fox in the snow", "a fox asleep"],
+    "matrix": {"seed": [1, 2]},
+    "tags": ["nightly"],
+}
+CAMPAIGNS = "/api/v1/campaigns"
+
+
+async def start(client, **changes):
+    reply = await client.post(CAMPAIGNS, json={"spec": {**SPEC, **changes}, "dry_run": False})
+    assert reply.status_code == 201, reply.text
+    return reply.json()["campaign_id"]
+
+
+async def test_a_plan_says_what_it_comes_to_and_keeps_nothing(client):
+    reply = await client.post(CAMPAIGNS, json={"spec": SPEC})
+
+    assert reply.status_code == 200
+    plan = reply.json()
+    assert (plan["jobs"], plan["per_endpoint"], plan["exact"]) == (4, {FLUX: 4}, True)
+    assert plan["estimate_usd"] == pytest.approx(4 * 0.00251658, rel=1e-3)
+    assert plan["least_seconds"] > 0
+    assert plan["campaign_id"] is None
+    assert (await client.get(CAMPAIGNS)).json() == {"campaigns": [], "next": None}
+
+
+async def test_what_is_started_is_enqueued_as_the_keys_own(client, runtime, run):
+    campaign = await start(client, budget=1, pace={"max_in_flight": 3})
+    await expand_campaign(runtime, campaign)
+
+    told = (await client.get(f"{CAMPAIGNS}/{campaign}")).json()
+
+    assert (told["name"], told["jobs"], told["queued"]) == ("foxes", 4, 4)
+    assert (told["tags"], told["max_in_flight"]) == (["nightly"], 3)
+    assert told["seconds_left"] > 0
+    [budget] = told["budgets"]
+    assert (budget["name"], budget["limit_usd"]) == ("campaign foxes", 1)
+    jobs = await run(list_jobs, JobFilter(campaign_id=campaign), limit=None)
+    assert len({job.key_id for job in jobs} - {None}) == 1
+    listed = (await client.get(CAMPAIGNS, params={"limit": 1})).json()
+    assert [one["campaign_id"] for one in listed["campaigns"]] == [campaign]
+
+
+async def test_one_of_another_key_is_not_there(gateway_app, client, issue):
+    campaign = await start(client)
+    key, _ = await issue("other", Scope.RUN)
+
+    async with client_of(gateway_app, key) as other:
+        assert (await other.get(CAMPAIGNS)).json()["campaigns"] == []
+        for call in (
+            other.get(f"{CAMPAIGNS}/{campaign}"),
+            other.patch(f"{CAMPAIGNS}/{campaign}", json={"paused": True}),
+            other.post(f"{CAMPAIGNS}/{campaign}/cancel"),
+            other.post(f"{CAMPAIGNS}/{campaign}/retry", json={"dry_run": False}),
+        ):
+            assert (await call).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ({"prompts": ["fox"], "input": {"width": 3}}, 422, "prompts[0]: width"),
+        ({"endpoint": "never/was"}, 422, "an endpoint's id is letters"),
+        ({"matrix": {"seed": list(range(400)), "num": list(range(300))}}, 422, "matrix"),
+        ({"colour": "red"}, 422, "colour: no such field"),
+        ({"prompts": {"file": "foxes.tsv"}}, 422, "prompts in the specification were wanted"),
+        ({"budget": 0}, 422, "budget"),
+        ({"max_jobs": 3}, 422, "4 jobs came, at most 3 were wanted"),
+        ({"prompts": ["a"] * 11_000}, 422, "more than 20,000 jobs came"),
+    ],
+)
+async def test_what_cannot_be_is_refused_and_nothing_is_kept(client, change, status, said):
+    reply = await client.post(CAMPAIGNS, json={"spec": {**SPEC, **change}, "dry_run": False})
+
+    assert reply.status_code == status
+    assert said in reply.json()["detail"]
+    assert (await client.get(CAMPAIGNS)).json()["campaigns"] == []
+
+
+async def test_a_name_is_taken_once(client):
+    await start(client)
+
+    reply = await client.post(CAMPAIGNS, json={"spec": SPEC, "dry_run": False})
+
+    assert reply.status_code == 409
+    assert "another name was wanted" in reply.json()["detail"]
+
+
+async def test_it_is_paused_resumed_and_paced(client, runtime, database):
+    campaign = await start(client)
+    await expand_campaign(runtime, campaign)
+
+    told = (await client.patch(f"{CAMPAIGNS}/{campaign}", json={"paused": True})).json()
+    assert (told["paused"], told["seconds_left"]) == (True, None)
+    told = (await client.patch(f"{CAMPAIGNS}/{campaign}", json={"paused": False})).json()
+    assert not told["paused"]
+    await client.patch(f"{CAMPAIGNS}/{campaign}", json={"over_seconds": 300, "max_in_flight": 1})
+
+    async with database.begin() as session:
+        last = await session.scalar(text("SELECT max(next_at) - now() FROM jobs"))
+    assert last.total_seconds() == pytest.approx(300, abs=5)
+    told = (await client.patch(f"{CAMPAIGNS}/{campaign}", json={"max_in_flight": None})).json()
+    assert told["max_in_flight"] is None
+    assert told["seconds_left"] > 290
+
+
+async def test_it_is_cancelled_and_what_failed_is_retried(client, runtime, run):
+    campaign = await start(client)
+    await expand_campaign(runtime, campaign)
+    rows = await run(
+        claim_submissions, endpoint=FLUX, limit=2, lease=new_id(), lease_seconds=60, proven=True
+    )
+    await run(
+        move_jobs, [end(row.id, row.lease, state=JobState.FAILED, error="no") for row in rows]
+    )
+
+    told = (await client.post(f"{CAMPAIGNS}/{campaign}/cancel")).json()
+    assert (told["failed"], told["cancelled"]) == (2, 2)
+    counted = (await client.post(f"{CAMPAIGNS}/{campaign}/retry", json={})).json()
+    assert (counted["count"], counted["dry_run"]) == (2, True)
+    assert counted["estimate_usd"] > 0
+    retried = await client.post(f"{CAMPAIGNS}/{campaign}/retry", json={"dry_run": False})
+    assert retried.json()["count"] == 2
+    refused = await client.post(f"{CAMPAIGNS}/{campaign}/retry", json={"only": ["completed"]})
+    assert refused.status_code == 422
