@@ -21,7 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Usd, new_id, word_column
+from models.campaign import Campaign
 from models.errors import NotFound, PressroomError
+from models.key import ApiKey
 
 WARN_AT = 0.8  # of the limit, if nobody says otherwise
 
@@ -94,8 +96,8 @@ class Budget(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
-    key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
-    campaign_id: Mapped[UUID | None] = mapped_column(ForeignKey("campaigns.id"))
+    key_id: Mapped[UUID | None] = mapped_column(ForeignKey(ApiKey.id))
+    campaign_id: Mapped[UUID | None] = mapped_column(ForeignKey(Campaign.id))
     tag: Mapped[str | None]  # of campaigns; none of the three: everybody's
     period: Mapped[Period] = mapped_column(word_column(Period))
     zone: Mapped[str] = mapped_column(server_default="UTC")  # where its days begin

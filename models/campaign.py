@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, new_id
 from models.errors import NotFound, PressroomError
 from models.job import TERMINAL, JobState, Reason
+from models.key import ApiKey
 
 # States of jobs that have not ended, as an index of the campaign's jobs has them.
 _OPEN = ", ".join(f"'{state.value}'" for state in JobState if state not in TERMINAL)
@@ -78,7 +79,7 @@ class Campaign(Base):
     problem: Mapped[str | None]  # why it is not expanded further
     paused_at: Mapped[dt.datetime | None]
     unsettled: Mapped[bool] = mapped_column(server_default="false")  # its jobs are not so yet
-    key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))  # whose jobs they are
+    key_id: Mapped[UUID | None] = mapped_column(ForeignKey(ApiKey.id))  # whose jobs they are
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     max_in_flight: Mapped[int | None]  # jobs of it: slots.py
     pace_from: Mapped[int] = mapped_column(server_default="0")  # the position that it begins with

@@ -49,6 +49,7 @@ from tasks import pause as hold
 from tasks.campaigns.prompt_file import FileFormat
 from tasks.campaigns.span import parse_span
 from tasks.expand import send_expand
+from tasks.repace import KEPT, repace
 from workers.runtime import Runtime
 
 campaign_app = typer.Typer(help="Run and follow many jobs as one.", no_args_is_help=True)
@@ -289,6 +290,45 @@ def resume(
             await asyncio.to_thread(send_expand, runtime, campaign_id)
         said = "it goes on" if changed else "it was not paused"
         notes.print(f"{said}: {progress.queued:,} jobs are queued, {progress.running:,} run")
+
+    run(body)
+
+
+@campaign_app.command()
+def pace(
+    given: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
+    over: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Spread what waits over it from now on: 90s, 2h, 0."),
+    ] = None,
+    max_in_flight: Annotated[
+        int | None, typer.Option(min=0, help="So many of its jobs at once; 0: as the limits let.")
+    ] = None,
+) -> None:
+    """Give a campaign that runs another pace. What was sent stays as it is.
+
+    Examples:
+
+        pressroom campaign pace 4d49bec0e98d --over 6h
+
+        pressroom campaign pace 4d49bec0e98d --max-in-flight 20 --over 0
+    """
+
+    async def body(runtime: Runtime) -> None:
+        if over is None and max_in_flight is None:
+            raise BadInput("--over or --max-in-flight was wanted")
+        async with runtime.database.begin() as session:
+            campaign_id = await resolve_id(session, "campaigns", given)
+        spread = await repace(
+            runtime,
+            campaign_id,
+            over_seconds=KEPT if over is None else _read_span(over) if over != "0" else None,
+            max_in_flight=KEPT if max_in_flight is None else max_in_flight or None,
+        )
+        said = [] if over is None else [f"{spread:,} jobs have another time"]
+        if max_in_flight is not None:
+            said.append(f"{max_in_flight:,} at once" if max_in_flight else "as the limits let")
+        notes.print("; ".join(said))
 
     run(body)
 

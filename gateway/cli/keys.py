@@ -166,6 +166,21 @@ def rotate(
     run(body)
 
 
+@keys_app.command("announcement-secret")
+def announcement_secret() -> None:
+    """Show what signs word of campaigns and budgets (Standard Webhooks). It is the stack's own.
+
+    Example:
+
+        pressroom keys announcement-secret
+    """
+
+    async def body(runtime: Runtime) -> None:
+        out.print(runtime.secret.announcement_secret(), highlight=False, soft_wrap=True)
+
+    run(body)
+
+
 @keys_app.command()
 def revoke(
     given: Given,

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from aiohttp import web
 from fastapi import FastAPI
 from sqlalchemy import text
 
@@ -101,6 +102,43 @@ def execute(database: Database) -> Callable[..., Awaitable[None]]:
             await session.execute(text(statement), values)
 
     return call
+
+
+class Receiver:
+    """A producer's own server on this machine, and what it was sent."""
+
+    def __init__(self):
+        self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.answer = lambda _request: web.Response()
+        self.received = asyncio.Event()
+        self.url = ""
+        self.host = ""
+
+    async def handle(self, request):
+        body = await request.read()
+        self.requests.append((dict(request.headers), body))
+        self.received.set()
+        answer = self.answer(request)
+        return await answer if asyncio.iscoroutine(answer) else answer
+
+    def ids(self):
+        return [headers["webhook-id"] for headers, _ in self.requests]
+
+
+@pytest.fixture
+async def receiver():
+    receiver = Receiver()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", receiver.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    receiver.host = f"127.0.0.1:{port}"
+    receiver.url = f"http://{receiver.host}/hook"
+    yield receiver
+    await runner.cleanup()
 
 
 async def find_job(runtime: Runtime, job_id: str | UUID) -> Job:

@@ -32,43 +32,6 @@ from workers.lane import LaneRun
 from workers.runtime import open_runtime
 
 
-class Receiver:
-    """A producer's own server on this machine, and what it was sent."""
-
-    def __init__(self):
-        self.requests: list[tuple[dict[str, str], bytes]] = []
-        self.answer = lambda _request: web.Response()
-        self.received = asyncio.Event()
-        self.url = ""
-        self.host = ""
-
-    async def handle(self, request):
-        body = await request.read()
-        self.requests.append((dict(request.headers), body))
-        self.received.set()
-        answer = self.answer(request)
-        return await answer if asyncio.iscoroutine(answer) else answer
-
-    def ids(self):
-        return [headers["webhook-id"] for headers, _ in self.requests]
-
-
-@pytest.fixture
-async def receiver():
-    receiver = Receiver()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", receiver.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    receiver.host = f"127.0.0.1:{port}"
-    receiver.url = f"http://{receiver.host}/hook"
-    yield receiver
-    await runner.cleanup()
-
-
 @pytest.fixture
 async def settings(settings, receiver):
     """The receiver is named as a private host that may be reached."""

@@ -186,6 +186,8 @@ def test_an_upstreams_words_are_shown_as_they_are(capsys):
         "polls_per_job": 2.25,
         "problem": None,
         "paused": False,
+        "budgets": [{"name": "a [/]", "jobs_held": 3, "left_usd": 0.1}],
+        "seconds_left": 75.0,
         "failures": [
             {"state": "failed", "reason": "upstream", "jobs": 1, "error": "bad [/] tag [/red]"}
         ],
@@ -196,5 +198,7 @@ def test_an_upstreams_words_are_shown_as_they_are(capsys):
     shown = capsys.readouterr().out
     for words in ("96 of 100", "2 queued, 1 running", "bad [/] tag [/red]", "90, 2.5 MB"):
         assert words in shown
+    assert "3 jobs wait: $0.10 left; `budget set 'a [/]' --usd N` raises it" in shown
+    assert "1 min 15 s, by its limits" in shown
     for words in ("5 pending, 1 expired", "$0.23 of $0.24 estimated", "1 min 01 s", "2.25 a job"):
         assert words in shown
