@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from models.budget import BudgetState
 from models.errors import PressroomError
-from models.reservation import Movement
+from models.movement import Movement
 from models.spend import Spend, SpendBy
 from tasks.campaigns.span import parse_span
 

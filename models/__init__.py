@@ -13,6 +13,7 @@ Postgres is the queue and the record. Nothing here knows of Celery, Redis or the
     pulse      since when a part is at work    poison.py        rows that workers die of
     budget     what may be spent               slots.py         a campaign's jobs in flight at once
     reservation  the price of one `/run`       room.py          what ends lets others go on
+    movement   a line of a budget's ledger     spend.py         what was paid
     announcement  word of campaigns, budgets   pace.py          when a campaign's jobs come due
-    setting    what operators change           spend.py         what was paid
+    setting    what operators change at run time
 """

@@ -227,6 +227,17 @@ async def add_budget(
     return budget.id
 
 
+async def check_limit(session: AsyncSession, budget_id: UUID) -> None:
+    """
+    Raises:
+        BelowSpent: of the period that is now.
+    """
+    [state] = await list_budgets(session, ids=[budget_id])
+    used = state.spent_usd + state.reserved_usd
+    if state.limit_usd < used:
+        raise BelowSpent(state.limit_usd, used)
+
+
 async def change_budget(
     session: AsyncSession,
     budget_id: UUID,
@@ -249,10 +260,6 @@ async def change_budget(
     )
     if locked is None:
         raise NotFound("budget", str(budget_id))
-    [state] = await list_budgets(session, ids=[budget_id])
-    used = state.spent_usd + state.reserved_usd
-    if limit_usd is not None and limit_usd < used:
-        raise BelowSpent(limit_usd, used)
     await session.execute(
         text("""
             UPDATE budgets SET limit_usd = coalesce(:limit_usd, limit_usd),
@@ -269,6 +276,7 @@ async def change_budget(
         },
     )
     if limit_usd is not None:
+        await check_limit(session, budget_id)
         await _note_change(session, budget_id, limit_usd)
         # What is to be said again if it fills up again.
         await session.execute(

@@ -218,10 +218,10 @@ async def _write(
     )
 
 
-# How an open reservation ended; null: it has not. Of the same reservation, its attempt and its job.
+# How a reservation has ended that ended so `before` (null: it is open); null: not, or not anew.
 _END = """
     CASE WHEN attempts.cost_usd IS NOT NULL THEN 'spent'
-        WHEN reservations.ended IS NOT NULL THEN NULL
+        WHEN {before} IS NOT NULL THEN NULL
         WHEN attempts.answer IN ('busy', 'refused', 'unsent') OR attempts.fate = 'absent'
             OR attempts.answer = 'fault' AND attempts.upstream_id IS NULL THEN 'released'
         WHEN attempts.fate IS NOT NULL THEN 'presumed'
@@ -230,6 +230,8 @@ _END = """
         WHEN jobs.state = 'failed' AND jobs.reason = 'upstream_failed' THEN 'released'
         ELSE 'presumed' END
 """
+_SETTLED = _END.format(before="reservations.ended")
+_CAME_BEFORE = _END.format(before="CAST(NULL AS text)")
 
 
 async def settle_reservations(
@@ -244,11 +246,11 @@ async def settle_reservations(
     rows = await session.execute(
         text(f"""
             WITH decided AS MATERIALIZED (
-                SELECT reservations.*, {_END} AS end_now, attempts.cost_usd
+                SELECT reservations.*, {_SETTLED} AS end_now, attempts.cost_usd
                 FROM reservations
                 JOIN attempts USING (job_id, lease)
                 JOIN jobs ON jobs.id = reservations.job_id
-                WHERE ended IS DISTINCT FROM 'spent' AND {_END} IS NOT NULL AND {of_jobs}
+                WHERE ended IS DISTINCT FROM 'spent' AND {_SETTLED} IS NOT NULL AND {of_jobs}
                 LIMIT {SETTLED_MOST}
                 FOR UPDATE OF reservations SKIP LOCKED
             ), settled AS (
@@ -281,48 +283,38 @@ async def settle_reservations(
     return {budget_id for budget_id, more in rows if more}
 
 
-class MovementKind(enum.StrEnum):
-    RESERVED = "reserved"
-    SPENT = "spent"
-    PRESUMED = "presumed"
-    RELEASED = "released"
-    LIMIT = "limit"  # it was set; no amount: it was removed
+async def take_over(session: AsyncSession, budget_id: UUID) -> None:
+    """A budget is new: what its jobs have spent in this period counts, what is in flight as well.
 
-
-@dataclass(frozen=True, slots=True)
-class Movement:
-    """One line of a budget's ledger.
-
-    Attributes:
-        usd: reserved; spent, of a settlement; the new limit.
+    Of one that is for all time, all that they ever spent.
     """
-
-    at: dt.datetime
-    kind: MovementKind
-    usd: Decimal | None
-    job_id: UUID | None
-
-
-async def list_movements(
-    session: AsyncSession, budget_id: UUID, *, limit: int | None
-) -> Sequence[Movement]:
-    """Of a budget, the latest first; None: all of them."""
-    rows = await session.execute(
-        text("""
-            SELECT * FROM (
-                SELECT reserved_at AS at, 'reserved' AS kind, usd, job_id FROM reservations
-                WHERE budget_id = :id
-                UNION ALL
-                SELECT ended_at, ended, spent_usd, job_id FROM reservations
-                WHERE budget_id = :id AND ended IS NOT NULL
-                UNION ALL
-                SELECT at, 'limit', limit_usd, NULL FROM budget_changes WHERE budget_id = :id
-            ) AS movement
-            ORDER BY at DESC, kind LIMIT :limit
-        """),
-        {"id": budget_id, "limit": limit},
+    await session.execute(
+        text(f"""
+            WITH mine AS MATERIALIZED (
+                SELECT attempts.job_id, attempts.lease, attempts.cost_usd,
+                    coalesce(jobs.estimate_usd, 0) AS usd, {_CAME_BEFORE} AS ended
+                FROM budgets
+                JOIN jobs ON budgets.key_id IS NULL OR budgets.key_id = jobs.key_id
+                LEFT JOIN campaigns ON campaigns.id = jobs.campaign_id
+                JOIN attempts ON attempts.job_id = jobs.id
+                WHERE budgets.id = :id
+                  AND (budgets.campaign_id IS NULL OR budgets.campaign_id = jobs.campaign_id)
+                  AND (budgets.tag IS NULL OR budgets.tag = ANY(campaigns.tags))
+                  AND (budgets.period = 'total' OR attempts.sent_at >= {STARTS_AT})
+            ), period AS (
+                INSERT INTO budget_periods (budget_id, starts_at, reserved_usd, spent_usd)
+                SELECT id, {STARTS_AT},
+                    (SELECT coalesce(sum(usd), 0) FROM mine WHERE ended IS NULL),
+                    (SELECT coalesce(sum(CASE ended WHEN 'spent' THEN cost_usd
+                        WHEN 'presumed' THEN usd END), 0) FROM mine)
+                FROM budgets WHERE id = :id
+            )
+            INSERT INTO reservations (job_id, lease, budget_id, starts_at, usd)
+            SELECT job_id, lease, budgets.id, {STARTS_AT}, usd FROM mine, budgets
+            WHERE budgets.id = :id AND mine.ended IS NULL
+        """),  # noqa: S608 -- constants
+        {"id": budget_id},
     )
-    return [Movement(row.at, MovementKind(row.kind), row.usd, row.job_id) for row in rows]
 
 
 async def list_in_flight(session: AsyncSession, budget_id: UUID) -> Sequence[UUID]:

@@ -14,7 +14,7 @@ from models.delivery import DeliveryKind, DeliveryState
 from models.job import JobState, Reason
 from models.key import Scope
 from models.lane import StageName
-from models.reservation import MovementKind
+from models.movement import MovementKind
 from models.spend import SpendBy
 
 PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}

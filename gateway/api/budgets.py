@@ -35,14 +35,14 @@ from models.budget import (
     WARN_AT,
     BelowSpent,
     BudgetTaken,
-    add_budget,
     change_budget,
     list_budgets,
     remove_budget,
 )
 from models.errors import NotFound
-from models.reservation import list_movements
+from models.movement import list_movements
 from models.spend import SpendBy, sum_spend
+from tasks.budgets import set_budget
 from tasks.limits import release
 
 DAYS = 30
@@ -78,13 +78,13 @@ async def create(request: Request, _caller: Operating) -> Response:
     try:
         zone = read_zone(asked.zone)
         async with get_state(request).runtime.database.begin() as session:
-            budget_id = await add_budget(
+            budget_id = await set_budget(
                 session,
                 **asked.model_dump(exclude={"zone", "warn_at"}),
                 zone=zone,
                 warn_at=asked.warn_at or WARN_AT,
             )
-    except BadBudget as error:
+    except (BadBudget, BelowSpent) as error:
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
     except BudgetTaken as error:
         raise ApiError(HTTPStatus.CONFLICT, str(error)) from error

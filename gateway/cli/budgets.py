@@ -25,14 +25,14 @@ from models.budget import (
     AtCap,
     BudgetState,
     Period,
-    add_budget,
     change_budget,
     find_budget,
     list_budgets,
     remove_budget,
 )
 from models.errors import NotFound
-from models.reservation import list_movements
+from models.movement import list_movements
+from tasks.budgets import set_budget
 from tasks.limits import release
 from workers.runtime import Runtime
 
@@ -143,14 +143,14 @@ async def _add(
     given = {one: value for one, value in options.items() if value is not None}
     if warn_at is not None:
         given["warn_at"] = warn_at
-    return await add_budget(
+    return await set_budget(
         session,
         name=name,
         limit_usd=limit,
         key_id=await resolve_id(session, "api_keys", key) if key else None,
         campaign_id=await resolve_id(session, "campaigns", campaign) if campaign else None,
         tag=tag,
-        **given,  # type: ignore[arg-type]
+        **given,
     )
 
 

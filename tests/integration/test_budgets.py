@@ -28,13 +28,8 @@ from models.job import JobState, Reason
 from models.job_queries import JobFilter, get_job, list_jobs
 from models.key import Scope
 from models.lane import StageName
-from models.reservation import (
-    MovementKind,
-    OverBudget,
-    list_movements,
-    reserve,
-    settle_reservations,
-)
+from models.movement import MovementKind, list_movements
+from models.reservation import OverBudget, reserve, settle_reservations
 from models.room import make_all_room, make_room
 from models.transitions import (
     NewJob,
@@ -49,6 +44,7 @@ from models.transitions import (
     resolve_unknown,
     send_anew,
 )
+from tasks.budgets import set_budget
 from tasks.limits import keep_limits, release
 from tests.integration.conftest import FLUX
 
@@ -576,6 +572,31 @@ async def test_a_limit_below_what_is_spent_or_reserved_is_refused(run, add, clai
     with pytest.raises(BelowSpent, match=r"0\.02 is spent or reserved"):
         await run(change_budget, budget, limit_usd=PRICE)
     await run(change_budget, budget, limit_usd=PRICE * 2)
+
+
+@pytest.mark.parametrize("period", [Period.TOTAL, Period.MONTH])
+async def test_what_was_spent_before_it_was_set_counts(
+    run, claim, finish, *, state_of, issue, period
+):
+    _, key = await issue("studio", Scope.RUN)
+    jobs = [
+        NewJob(id=new_id(), endpoint=FLUX, input={}, estimate_usd=str(PRICE), key_id=owner)
+        for owner in [key, key, key, None]
+    ]
+    await run(enqueue_jobs, jobs)
+    rows = sorted(await claim(), key=lambda row: [job.id for job in jobs].index(row.id))
+    await finish(rows[:1], cost=PRICE / 2)
+    await finish(rows[1:2], cost=None, state=JobState.CANCELLED)
+
+    with pytest.raises(BelowSpent, match=r"0\.025 is spent or reserved"):
+        await run(set_budget, name="studio", limit_usd=PRICE * 2, period=period, key_id=key)
+    budget = await run(set_budget, name="studio", limit_usd=PRICE * 3, period=period, key_id=key)
+
+    state = await state_of(budget)
+    assert (state.spent_usd, state.reserved_usd) == (PRICE * 3 / 2, PRICE)
+    await finish(rows[2:])
+    state = await state_of(budget)
+    assert (state.spent_usd, state.reserved_usd) == (PRICE * 5 / 2, 0)
 
 
 async def test_names_are_taken_once(run):
