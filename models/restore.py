@@ -217,7 +217,12 @@ def carry_over(connection: Connection) -> Carried:
     connection.execute(text("DELETE FROM shelved_jobs WHERE job_id IN (SELECT id FROM kept_jobs)"))
     _copy(connection, ShelvedJob, where="job_id IN (SELECT id FROM kept_jobs)")
     attempts = _carry_attempts(connection)
-    _copy(connection, Reservation, where="job_id IN (SELECT id FROM jobs)")
+    _copy(
+        connection,
+        Reservation,
+        where="""EXISTS (SELECT FROM attempts
+            WHERE attempts.job_id = present.job_id AND attempts.lease = present.lease)""",
+    )
     connection.execute(text("DELETE FROM artifacts WHERE job_id IN (SELECT id FROM kept_jobs)"))
     # EXISTS, for an OR of two IN is a scan for each row once they outgrow the memory of a hash.
     kept = "EXISTS (SELECT FROM kept_jobs WHERE id = present.job_id)"

@@ -160,6 +160,13 @@ ENDS = (
         None,
         "set aside: look into the workers' logs, then `jobs retry`",
     ),
+    End(
+        "a budget was used up that lets none wait; `FAILED` if it had been sent before",
+        JobState.REJECTED,
+        Reason.OVER_BUDGET,
+        None,
+        "raise it with `budget set`, then `jobs retry`",
+    ),
 )
 
 
