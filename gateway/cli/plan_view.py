@@ -10,8 +10,10 @@ from rich.table import Table
 from endpoints.catalogue import Basis
 from gateway.cli.console import make_table, shorten
 from gateway.words import say_seconds, say_usd
+from models.budget import AtCap
 from tasks.campaigns.items import Item
 from tasks.campaigns.plan import Plan
+from tasks.campaigns.spec import BudgetPart, CampaignSpec
 
 SHOWN_CHARACTERS = 300  # of an item's input
 
@@ -34,14 +36,13 @@ def draw_plan(
     per_second: Mapping[str, float],
     unused: Sequence[str],
     stored: int | None,
-    over_seconds: float | None,
+    spec: CampaignSpec,
 ) -> RenderableType:
     """
     Args:
         per_second: submits that each endpoint takes.
         unused: columns of the file that nothing names.
         stored: jobs whose result is there already; None: it is not known.
-        over_seconds: that it is spread over.
     """
     endpoints = make_table(">jobs", ">at least", "endpoint")
     for name, jobs in plan.per_endpoint.items():
@@ -49,7 +50,9 @@ def draw_plan(
     facts = Table.grid(padding=(0, 3))
     facts.add_column(style="dim")
     facts.add_row("cost", say_plan(plan))
-    least = max(plan.least_seconds(per_second), over_seconds or 0.0)
+    if spec.budget is not None:
+        facts.add_row("budget", _say_budget(plan, spec.budget))
+    least = max(plan.least_seconds(per_second), spec.pace.over or 0.0)
     facts.add_row("time", f"at least {say_seconds(least)} to send, by the limits and the pace")
     if plan.repeated:
         facts.add_row("repeated", f"{plan.repeated:,} ask for the same as one before them")
@@ -60,6 +63,20 @@ def draw_plan(
         if item is not None:
             facts.add_row(name, _say_item(item))
     return Group(endpoints, "", facts)
+
+
+def _say_budget(plan: Plan, budget: BudgetPart) -> str:
+    limit = f"{say_usd(budget.usd)} at most"
+    if plan.usd <= budget.usd:
+        return limit
+    rest = {
+        AtCap.PAUSE: "waits for more",
+        AtCap.FINISH_IN_FLIGHT: "is rejected",
+        AtCap.STOP: "is rejected, and what runs then is cancelled",
+    }
+    share = float(budget.usd / plan.usd)
+    said = f"{limit}: enough for about {share:.0%} of it; the rest {rest[budget.at_cap]}"
+    return f"[yellow]{said}[/yellow]"
 
 
 def _say_item(item: Item) -> str:

@@ -222,7 +222,7 @@ async def _show(runtime: Runtime, planned: Planned) -> None:
             per_second=per_second,
             unused=planned.items.unused,
             stored=planned.stored,
-            over_seconds=planned.spec.pace.over,
+            spec=planned.spec,
         ),
         highlight=False,
     )

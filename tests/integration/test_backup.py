@@ -341,7 +341,9 @@ async def test_what_never_left_is_as_it_was_then(settings, root):
 
 DAMAGES = {
     "the database is gone": "DROP TABLE attempts, artifacts, deliveries, jobs CASCADE",
-    "its tables are empty": "TRUNCATE attempts, reservations, artifacts, deliveries, shelved_jobs, jobs",
+    "its tables are empty": (
+        "TRUNCATE attempts, reservations, artifacts, deliveries, shelved_jobs, jobs"
+    ),
     "jobs are gone": "DELETE FROM jobs WHERE state = 'queued'",
     "the ledger is gone": "TRUNCATE attempts, reservations",
 }
