@@ -12,4 +12,5 @@ Postgres is the queue and the record. Nothing here knows of Celery, Redis or the
     event      something came to a new state   result_cache.py  a result that is there already
     pulse      since when a part is at work    poison.py        rows that workers die of
     setting    what operators change at run time
+    schedule   a campaign run again and again  schedule_run.py  what was decided of its fires
 """

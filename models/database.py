@@ -106,6 +106,6 @@ async def empty_tables(session: AsyncSession) -> None:
         text(
             "TRUNCATE attempts, artifacts, deliveries, jobs, campaigns, lanes, settings, "
             "endpoint_stats, handles, events, api_keys, batches, batch_requests, pulses, flows, "
-            "charges, size_stats, shelved_jobs"
+            "charges, size_stats, shelved_jobs, schedules, schedule_runs"
         )
     )

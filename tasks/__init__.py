@@ -8,4 +8,5 @@ archive    the files into our store           media.py    what a file is
 notify     word to the producer               results.py  what a producer is told
 batch      requests that waited, to jobs
 sweep      rings for what is overdue          pause.py    a campaign that waits, and goes on
+tick       schedules whose time has come      schedules.py  what people do with them
 """
