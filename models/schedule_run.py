@@ -82,6 +82,11 @@ async def is_decided(session: AsyncSession, schedule_id: UUID, due_at: dt.dateti
     return await session.get(ScheduleRun, (schedule_id, due_at)) is not None
 
 
+async def get_run(session: AsyncSession, schedule_id: UUID, due_at: dt.datetime) -> ScheduleRun:
+    """Of a fire that was decided about."""
+    return await session.get_one(ScheduleRun, (schedule_id, due_at))
+
+
 async def list_open_runs(session: AsyncSession, schedule_id: UUID) -> Sequence[OpenRun]:
     """In the order in which they were due."""
     rows = await session.execute(

@@ -24,6 +24,7 @@ from tasks.campaigns.timetable import Timetable
 
 NEXT = 10  # fires that are shown
 MOST_FIRES = 1_000  # of one backfill
+EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # of what is backfilled
 INSTANT = dt.timedelta(microseconds=1)
 
 
@@ -145,10 +146,11 @@ async def list_missing(
         InvalidSchedule: it is no range of the past, or has too many fires.
     """
     cron = read_timetable(schedule).read_cron()
-    if start > end:
-        raise InvalidSchedule([f"{cron.say(start)} came, and {cron.say(end)} as a later time"])
     if end > now:
-        raise InvalidSchedule([f"a time that is past was wanted, {cron.say(end)} came"])
+        raise InvalidSchedule([f"a time that is past was wanted, {end.isoformat()} came"])
+    if not EARLIEST <= start <= end:
+        said = f"a time between {EARLIEST.date()} and {end.isoformat()} was wanted"
+        raise InvalidSchedule([f"{said}, {start.isoformat()} came"])
     upto = itertools.takewhile(lambda due: due <= end, cron.fires(start - INSTANT))
     dues = list(itertools.islice(upto, MOST_FIRES + 1))
     if len(dues) > MOST_FIRES:

@@ -7,7 +7,7 @@ jobs.py        hand in, read, wait                 job_acts.py    cancel and ret
 artifacts.py   files: list, links, download        endpoints.py   what may be run, and its price
 lanes.py       what is held up, and why            keys.py        who may call
 deliveries.py  webhooks that were sent             events.py      what happens, as it happens
-doubts.py      what may have been billed twice
+doubts.py      what may have been billed twice schedules.py    campaigns, again and again
 """
 
 from functools import partial
@@ -25,6 +25,7 @@ from gateway.api import (
     jobs,
     keys,
     lanes,
+    schedules,
 )
 
 
@@ -32,7 +33,7 @@ def add_api(gateway: FastAPI) -> None:
     # Acts on many jobs come first: /jobs/cancel is no job's id.
     for part in (
         *(document, job_acts, jobs, artifacts, endpoints),
-        *(lanes, deliveries, events, doubts, keys),
+        *(lanes, deliveries, events, doubts, keys, schedules),
     ):
         gateway.include_router(part.routes, prefix="/api/v1")
     gateway.openapi = partial(document.write_document, gateway)  # type: ignore[method-assign]  # FastAPI's way

@@ -26,6 +26,9 @@ READ_BY_ROUTES = (
     forms.KeyChange,
     forms.KeyRequest,
     forms.RotateRequest,
+    forms.ScheduleRequest,
+    forms.ScheduleChange,
+    forms.BackfillRequest,
 )
 
 

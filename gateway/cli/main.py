@@ -18,6 +18,7 @@ COMMANDS = {
     "doctor": ("doctor", "doctor", "Check every part, and say what to do."),
     "generate": ("generate", "generate", "Generate one image, clip, recording or text."),
     "campaign": ("campaign", "campaign_app", "Run and follow many jobs as one."),
+    "schedules": ("schedules", "schedules_app", "Run campaigns again and again, by a cron."),
     "jobs": ("jobs", "jobs_app", "List, show, cancel and retry jobs."),
     "artifacts": ("artifacts", "artifacts_app", "List, fetch and verify stored files."),
     "endpoints": ("endpoints", "endpoints_app", "List and show endpoints."),

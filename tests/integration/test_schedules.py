@@ -483,7 +483,7 @@ async def test_a_fire_that_was_backfilled_before_its_jitter_was_over_is_not_star
     ("spell", "said"),
     [
         ((-1, 1), "a time that is past was wanted"),
-        ((-1, -2), "as a later time"),
+        ((-1, -2), "between 2000-01-01 and 2026-05-31T22:00:00"),
         ((-5_000, -1), "more than 1,000 fires"),
     ],
 )

@@ -49,7 +49,7 @@ def expect_at_set_hours(zone, minutes, hours):
     wanted = []
     before = None
     for moment, shown, again in walk(zone):
-        jumped = set()
+        jumped: set[dt.datetime] = set()
         if before is not None and shown > before + STEP:
             skipped = int((shown - before) / STEP)
             jumped = {before + n * STEP for n in range(1, skipped)}
