@@ -220,7 +220,8 @@ class ScheduleRequest(Form):
 
 
 Span = Annotated[
-    str | float | None, Field(description="Seconds, or as in 30m and 1h30m.", max_length=40)
+    Annotated[str, Field(max_length=40)] | float | None,
+    Field(description="Seconds, or as in 30m and 1h30m."),
 ]
 
 

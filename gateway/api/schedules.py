@@ -27,7 +27,7 @@ from gateway.api.forms import BackfillRequest, ScheduleChange, ScheduleRequest
 from gateway.callers import Operating
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
-from gateway.schedule_facts import describe_fires, describe_runs, describe_schedule
+from gateway.schedule_facts import describe_fires, describe_runs, describe_schedule, say_time
 from gateway.state import get_state
 from models.schedule import (
     ScheduleNameTaken,
@@ -37,7 +37,6 @@ from models.schedule import (
     remove_schedule,
 )
 from models.schedule_run import get_run, list_runs
-from tasks.campaigns.cron import Cron
 from tasks.campaigns.plan import plan_inline
 from tasks.campaigns.spec import CampaignSpec
 from tasks.campaigns.timetable import Timetable
@@ -179,9 +178,8 @@ async def backfill(request: Request, schedule_id: UUID, _caller: Operating) -> R
             waiting = await backfill_schedule(
                 session, schedule_id, **spell, at_once=asked.at_once, now=now
             )
-    cron = Cron(schedule.cron, schedule.zone)
     told = {
-        "fires": [cron.say(due) for due in dues],
+        "fires": [say_time(schedule, due) for due in dues],
         "jobs": len(dues) * schedule.planned,
         "estimate_usd": float(schedule.estimate_usd * Decimal(len(dues))),
         "waiting": waiting,

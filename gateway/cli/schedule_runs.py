@@ -11,7 +11,7 @@ from rich.markup import escape
 from gateway.cli.console import confirm, notes, out, print_json, run
 from gateway.cli.ids import resolve_schedule
 from gateway.cli.inputs import BadInput
-from gateway.schedule_facts import describe_runs
+from gateway.schedule_facts import describe_runs, say_time
 from gateway.words import say_usd
 from models.schedule import Schedule, get_schedule, read_clock
 from models.schedule_run import RunOutcome, get_run
@@ -81,14 +81,16 @@ def backfill(
             cron = Cron(schedule.cron, schedule.zone)
             now = await read_clock(session)
             spell = {
-                "start": _read_time("--from", start, cron, whole_day=False),
-                "end": _read_time("--to", end, cron, whole_day=True),
+                "start": _read_time("--from", start, cron),
+                "end": _read_end(end, cron, now),
             }
             dues = await list_missing(session, schedule, **spell, now=now)
         said = f"{len(dues):,} fires: {_say_cost(schedule, len(dues))}"
         waiting = 0
         if not dues or dry_run:
-            notes.print(f"{said}; nothing is run" if dues else "each fire of that time was run")
+            notes.print(
+                f"{said}; nothing is run" if dues else "no fire of that time is left to be run"
+            )
         else:
             confirm(f"Run {said}?", yes=yes)
             async with runtime.database.begin() as session:
@@ -98,24 +100,30 @@ def backfill(
             held = "" if at_once or schedule.paused_at is None else ", once it is resumed"
             notes.print(f"{waiting:,} run {how}{held}; `schedules show` follows them")
         if as_json:
-            fires = [cron.say(due) for due in dues]
-            print_json({"fires": fires, "jobs": len(dues) * schedule.planned, "runs": waiting})
+            fires = [say_time(schedule, due) for due in dues]
+            print_json({"fires": fires, "jobs": len(dues) * schedule.planned, "waiting": waiting})
         elif dry_run:
             for due in dues:
-                out.print(cron.say(due), highlight=False)
+                out.print(say_time(schedule, due), highlight=False)
 
     run(body)
 
 
-def _read_time(option: str, said: str, cron: Cron, *, whole_day: bool) -> dt.datetime:
-    """A time by the clock of the schedule, if it names no other; of a day, its begin or its end."""
+def _read_time(option: str, said: str, cron: Cron) -> dt.datetime:
+    """A time by the clock of the schedule, if it names no other; of a day, its begin."""
     try:
         moment = dt.datetime.fromisoformat(said)
     except ValueError as error:
         raise BadInput(f"{option} {said}: a time such as 2026-11-01T02:00 was wanted") from error
-    if whole_day and DAY.fullmatch(said):
-        moment += dt.timedelta(days=1, microseconds=-1)
     return moment.replace(tzinfo=moment.tzinfo or cron.zone)
+
+
+def _read_end(said: str, cron: Cron, now: dt.datetime) -> dt.datetime:
+    """The same; of a day, its end, or now if it is today."""
+    begin = _read_time("--to", said, cron)
+    if not DAY.fullmatch(said) or begin > now:
+        return begin
+    return min(begin + dt.timedelta(days=1, microseconds=-1), now)
 
 
 def _say_cost(schedule: Schedule, runs: int) -> str:

@@ -83,11 +83,11 @@ def test_it_is_added_edited_run_by_hand_and_backfilled(pressroom, write):
     assert {fire["due_at"][11:16] for fire in fires} <= {"02:00", "03:00"}
     assert (edited["zone"], edited["jitter_seconds"], edited["overlap"]) == ("UTC", 300, "skip")
     assert by_hand["outcome"] == "started"
-    assert (len(counted["fires"]), counted["jobs"], counted["runs"]) == (2, 4, 0)
-    assert begun["runs"] == 2
+    assert (len(counted["fires"]), counted["jobs"], counted["waiting"]) == (2, 4, 0)
+    assert begun["waiting"] == 2
     campaigns = wait_for_runs(pressroom, "nightly", 3)
     names = [pressroom.read("campaign", "show", one)["name"] for one in campaigns[:2]]
-    assert names == [f"nightly {fire}" for fire in counted["fires"]]
+    assert names == [f"nightly {fire.replace(':00+', '+')}" for fire in counted["fires"]]
     listed = {one["name"] for one in pressroom.read("schedules", "list")}
     assert "nightly" in listed
 
