@@ -121,14 +121,16 @@ async def change_schedule(
     return schedule
 
 
-def list_next(schedule: Schedule, *, after: dt.datetime, count: int = NEXT) -> Sequence[Fire]:
-    """Its coming fires; those that are overdue are among them."""
+def list_next(schedule: Schedule, *, now: dt.datetime, count: int = NEXT) -> Sequence[Fire]:
+    """Its coming fires: those of which nothing was decided, or if it were resumed now."""
     cron = read_timetable(schedule).read_cron()
+    paused = schedule.paused_at is not None
+    after, starts = (now, now) if paused else (schedule.due_at - INSTANT, schedule.starts_at)
     fires = []
     for _ in range(count):
         fire = cron.find_fire(schedule.id, after=after, jitter_seconds=schedule.jitter_seconds)
-        fires.append(fire)
-        after = fire.due_at
+        after, starts = fire.due_at, max(starts, fire.starts_at)
+        fires.append(Fire(fire.due_at, starts))
     return fires
 
 

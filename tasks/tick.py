@@ -167,7 +167,9 @@ class _Step:
         if late:  # those after it that are as late are passed over, however many
             after = max(due, self._now - window - dt.timedelta(seconds=schedule.jitter_seconds))
         following = cron.find_fire(schedule.id, after=after, jitter_seconds=schedule.jitter_seconds)
-        schedule.due_at, schedule.starts_at = following.due_at, following.starts_at
+        # However far the jitter reaches, none starts before the one before it.
+        schedule.due_at = following.due_at
+        schedule.starts_at = max(schedule.starts_at, following.starts_at)
         if await is_decided(self._session, schedule.id, due):
             return  # it was backfilled
         run = ScheduleRun(schedule_id=schedule.id, due_at=due)

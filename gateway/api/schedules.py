@@ -140,7 +140,7 @@ async def read_next(
     async with get_state(request).runtime.database.begin() as session:
         schedule = await get_schedule(session, schedule_id)
         now = await read_clock(session)
-    fires = list_next(schedule, after=now, count=count)
+    fires = list_next(schedule, now=now, count=count)
     return _answer(request, {"fires": describe_fires(schedule, fires)})
 
 

@@ -176,7 +176,7 @@ def next_(
         async with runtime.database.begin() as session:
             schedule = await get_schedule(session, await resolve_schedule(session, given))
             now = await read_clock(session)
-        fires = describe_fires(schedule, list_next(schedule, after=now, count=count))
+        fires = describe_fires(schedule, list_next(schedule, now=now, count=count))
         if as_json:
             print_json(fires)
             return

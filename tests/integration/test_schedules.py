@@ -5,8 +5,10 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
+from kombu.exceptions import OperationalError
 from sqlalchemy import text
 
+import tasks.expand
 import tasks.tick
 from endpoints.catalogue import Catalogue
 from models.base import new_id
@@ -296,8 +298,55 @@ async def test_a_jitter_starts_it_later_and_its_name_says_when_it_was_due(runtim
     assert await tick_schedules(runtime, schedule.starts_at) == 1
 
     assert (await find_campaign(run, schedule_id, 1)).name == "nightly 2026-06-01T01:00+00:00"
-    [fire] = list_next(schedule, after=MIDNIGHT, count=1)
+    [fire] = list_next(schedule, now=MIDNIGHT, count=1)
     assert (fire.due_at, fire.starts_at) == (MIDNIGHT + HOUR, schedule.starts_at)
+
+
+async def test_a_jitter_longer_than_the_time_between_fires_leaves_none_out(
+    runtime, run, create, read
+):
+    schedule_id = await create(cron="*/5 * * * *", jitter="1h", catch_up="2m", overlap="allow")
+    shown = list_next(await run(get_schedule, schedule_id), now=MIDNIGHT, count=12)
+
+    for minutes in range(200):
+        await tick_schedules(runtime, MIDNIGHT + minutes * MINUTE)
+
+    decided = await read(schedule_id)
+    assert len(decided) > 24
+    assert {outcome for _, outcome in decided} == {"started"}
+    starts = [fire.starts_at for fire in shown]
+    assert starts == sorted(starts)
+    assert [hour for hour, _ in decided[:12]] == [(one.due_at - MIDNIGHT) / HOUR for one in shown]
+
+
+async def test_what_comes_next_is_what_nothing_was_decided_of_or_if_it_were_resumed(run, create):
+    schedule_id = await create(jitter="50m")
+    schedule = await run(get_schedule, schedule_id)
+    now = MIDNIGHT + HOUR + dt.timedelta(seconds=1)
+
+    [waiting] = list_next(schedule, now=now, count=1)
+    paused = await run(change_schedule, schedule_id, paused=True, now=now)
+    [resumed] = list_next(paused, now=now + 5 * HOUR, count=1)
+
+    assert waiting.due_at == MIDNIGHT + HOUR
+    assert resumed.due_at == MIDNIGHT + 7 * HOUR
+
+
+async def test_without_a_broker_what_is_due_is_started_all_the_same(
+    runtime, create, read, monkeypatch
+):
+    """The sweep sends for it once the broker is back."""
+    monkeypatch.setattr(tasks.tick, "send_expand", tasks.expand.send_expand)
+
+    def fail(*_, **__):
+        raise OperationalError("away")
+
+    monkeypatch.setattr(runtime.app, "send_task", fail)
+    schedules = [await create(name) for name in ("a", "b")]
+
+    assert await tick_schedules(runtime, MIDNIGHT + HOUR) == 2
+
+    assert [await read(one) for one in schedules] == [[(1, "started")]] * 2
 
 
 @pytest.mark.parametrize(
