@@ -34,8 +34,6 @@ from tasks.schedules import (
 from workers.runtime import Runtime
 
 schedules_app = typer.Typer(help="Run campaigns again and again, by a cron.", no_args_is_help=True)
-schedules_app.command("run")(start_run)
-schedules_app.command()(backfill)
 
 RUNS_SHOWN = 10
 
@@ -298,13 +296,17 @@ def remove(given: Given, yes: Yes = False) -> None:
     run(body)
 
 
+schedules_app.command("run")(start_run)
+schedules_app.command()(backfill)
+
+
 def _set_paused(given: str, *, paused: bool) -> None:
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
             schedule = await change_schedule(
                 session, await resolve_schedule(session, given), paused=paused
             )
-        _say_changed(schedule, "paused" if paused else "it goes on", as_json=False)
+        _say_changed(schedule, "changed", as_json=False)
 
     run(body)
 
@@ -326,7 +328,7 @@ def _say_changed(schedule: Schedule, said: str, *, as_json: bool) -> None:
         print_json(told)
         return
     when = "it is paused" if told["paused"] else f"next at {told['next_at']}"
-    notes.print(escape(f"{said}: {schedule.name}; {when}"), soft_wrap=True)
+    notes.print(escape(f"{said} {schedule.name}: {when}"), soft_wrap=True)
 
 
 def _draw(told: dict[str, Any]) -> Table:
