@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from gateway.disconnect import ClientGone
 from models.errors import DatabaseUnavailable, NotFound
 from tasks.intake import InvalidRequest, TooLarge
+from tasks.schedules import InvalidSchedule
 
 PROBLEM = "application/problem+json"
 RETRY_SECONDS = 2  # when Postgres is away
@@ -68,8 +69,8 @@ class ApiError(Exception):
         return body
 
 
-def read_refusal(error: InvalidRequest, *, status: int) -> ApiError:
-    """Why a request was refused by `tasks/intake.py`, as an answer of `status`."""
+def read_refusal(error: InvalidRequest | InvalidSchedule, *, status: int) -> ApiError:
+    """Why a request was refused by `tasks/`, as an answer of `status`."""
     if isinstance(error, TooLarge):
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     return ApiError(status, "; ".join(error.problems), problems=error.problems)
@@ -112,8 +113,9 @@ def add_error_handlers(gateway: FastAPI) -> None:
     async def not_found(request: Request, error: NotFound) -> Response:
         return answer_error(request, ApiError(HTTPStatus.NOT_FOUND, str(error)))
 
+    @gateway.exception_handler(InvalidSchedule)
     @gateway.exception_handler(InvalidRequest)
-    async def invalid(request: Request, error: InvalidRequest) -> Response:
+    async def invalid(request: Request, error: InvalidRequest | InvalidSchedule) -> Response:
         return answer_error(request, read_refusal(error, status=HTTPStatus.UNPROCESSABLE_ENTITY))
 
     @gateway.exception_handler(DatabaseUnavailable)

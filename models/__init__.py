@@ -16,4 +16,5 @@ Postgres is the queue and the record. Nothing here knows of Celery, Redis or the
     movement   a line of a budget's ledger     spend.py         what was paid
     announcement  word of campaigns, budgets   pace.py          when a campaign's jobs come due
     setting    what operators change at run time
+    schedule   a campaign run again and again  schedule_run.py  what was decided of its fires
 """

@@ -38,7 +38,7 @@ from models.event import Event
 from models.job import TERMINAL, Job, JobState, Route
 from models.shelf import fetch_bulk
 
-Table = Literal["jobs", "campaigns", "artifacts", "api_keys"]
+Table = Literal["jobs", "campaigns", "artifacts", "api_keys", "schedules"]
 
 T = TypeVar("T")
 

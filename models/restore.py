@@ -38,6 +38,8 @@ from models.key import ApiKey
 from models.lane import Lane, StageName
 from models.pulse import Pulse
 from models.reservation import Reservation
+from models.schedule import Schedule
+from models.schedule_run import ScheduleRun
 from models.setting import Setting
 from models.shelf import ShelvedJob
 from models.size_stats import SizeStats
@@ -69,6 +71,8 @@ CARRIED = (
     Job,
     Lane,
     Reservation,
+    Schedule,
+    ScheduleRun,
     ShelvedJob,
 )
 
@@ -205,6 +209,7 @@ def carry_over(connection: Connection) -> Carried:
     # Money that was spent since is spent.
     for model in (Budget, BudgetChange, BudgetPeriod, Announcement):
         _copy(connection, model)
+    _carry_schedules(connection)
     _copy(connection, EndpointStats)
     _copy(connection, Lane)
     connection.execute(
@@ -251,6 +256,18 @@ def carry_over(connection: Connection) -> Carried:
     for table in ("jobs", "artifacts"):
         connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))
     return Carried(newer_jobs=newer, later_jobs=later, attempts=attempts, ledger_damaged=damaged)
+
+
+def _carry_schedules(connection: Connection) -> None:
+    """As they are now: what is decided of a fire stays so."""
+    connection.execute(
+        text(f"""
+            DELETE FROM schedules AS gone USING {ASIDE}.schedules AS present
+            WHERE gone.name = present.name AND gone.id <> present.id
+        """)  # noqa: S608 -- constants
+    )
+    _copy(connection, Schedule)
+    _copy(connection, ScheduleRun)
 
 
 def _choose_jobs(connection: Connection) -> tuple[int, int]:
@@ -328,8 +345,20 @@ def _columns(model: type[Base]) -> list[str]:
 
 
 def hold_untold(connection: Connection, *, carried: Carried | None) -> list[Held]:
-    """Pause the submit lanes of what may have been sent since; None: of everything that waits."""
+    """Pause the submit lanes of what may have been sent since, and schedules that may have run;
+    None: of everything that waits, and all of them.
+    """
     held = count_untold(connection, carried=carried)
+    told = "(SELECT id FROM schedules LIMIT 0)"
+    if carried is not None:
+        told = f"(SELECT id FROM {ASIDE}.schedules)"  # noqa: S608 -- constants
+    connection.execute(
+        text(f"""
+            UPDATE schedules SET paused_at = now(),
+                problem = 'it comes from a backup, and may have run since that was made'
+            WHERE paused_at IS NULL AND id NOT IN {told}
+        """)  # noqa: S608 -- constants
+    )
     connection.execute(
         text("""
             INSERT INTO lanes (stage, endpoint, paused)

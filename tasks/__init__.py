@@ -9,4 +9,5 @@ notify     word to the producer               results.py  what a producer is tol
 batch      requests that waited, to jobs
 sweep      rings for what is overdue          pause.py    a campaign that waits, and goes on
 announce   word of campaigns and budgets      limits.py   budgets, and jobs in flight at once
+tick       schedules whose time has come      schedules.py  what people do with them
 """

@@ -18,6 +18,8 @@ from uuid import UUID
 
 import structlog
 from celery import shared_task
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import new_id
@@ -76,7 +78,10 @@ async def expand_campaign(runtime: Runtime, campaign_id: UUID) -> bool:
 
 def send_expand(runtime: Runtime, campaign_id: UUID) -> None:
     """Ask the workers to go on with it. If the message is lost, the sweep sends another."""
-    runtime.app.send_task("pressroom.expand", args=(str(campaign_id),), ignore_result=True)
+    try:
+        runtime.app.send_task("pressroom.expand", args=(str(campaign_id),), ignore_result=True)
+    except (RedisError, OperationalError, RuntimeError) as error:
+        log.warning("expand_not_sent", campaign_id=str(campaign_id), error=repr(error))
 
 
 async def resume_expanding(runtime: Runtime) -> None:

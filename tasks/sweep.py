@@ -3,8 +3,9 @@
 Level-triggered: it looks at what is, not at what happened, so missed, late and double sweeps do no
 harm; one at a time runs, under a lock. It frees what dead workers held, decides what is unknown,
 asks earlier for what waits for webhooks that have ceased, gives up what is past its deadline, goes
-on with campaigns that somebody began to expand, pause or resume, keeps budgets, tells of campaigns
-that are complete, forgets what is old, and rings every lane that has due work.
+on with campaigns that somebody began to expand, pause or resume, starts those of schedules, keeps
+budgets, tells of campaigns that are complete, forgets what is old, and rings every lane that has
+due work.
 """
 
 from uuid import UUID
@@ -39,6 +40,7 @@ from tasks.first_poll import plan_first_poll
 from tasks.limits import keep_limits
 from tasks.pause import settle_campaigns
 from tasks.submit import HINT_SECONDS, longest_seconds
+from tasks.tick import tick_schedules
 from workers.runtime import Runtime, get_process
 from workers.sweep_watch import note_sweep
 
@@ -87,6 +89,7 @@ async def sweep_lanes(runtime: Runtime) -> int:
     await finish_batches(runtime)
     await settle_campaigns(runtime)
     await keep_limits(runtime)
+    await tick_schedules(runtime)
     await resume_expanding(runtime)
     await announce_campaigns(runtime)
     await _shelve(runtime, days=operator.jobs_days)

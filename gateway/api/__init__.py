@@ -8,7 +8,7 @@ artifacts.py   files: list, links, download        endpoints.py   what may be ru
 lanes.py       what is held up, and why            keys.py        who may call
 deliveries.py  webhooks that were sent             events.py      what happens, as it happens
 doubts.py      what may have been billed twice     budgets.py     what may be spent, and what was
-campaigns.py   many jobs, planned and followed as one
+campaigns.py   many jobs, followed as one          schedules.py   campaigns, again and again
 """
 
 from functools import partial
@@ -28,6 +28,7 @@ from gateway.api import (
     jobs,
     keys,
     lanes,
+    schedules,
 )
 
 
@@ -35,7 +36,7 @@ def add_api(gateway: FastAPI) -> None:
     # Acts on many jobs come first: /jobs/cancel is no job's id.
     for part in (
         *(document, job_acts, jobs, artifacts, endpoints),
-        *(lanes, deliveries, events, doubts, keys, campaigns, budgets),
+        *(lanes, deliveries, events, doubts, keys, campaigns, budgets, schedules),
     ):
         gateway.include_router(part.routes, prefix="/api/v1")
     gateway.openapi = partial(document.write_document, gateway)  # type: ignore[method-assign]  # FastAPI's way

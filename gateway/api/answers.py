@@ -15,6 +15,8 @@ from models.job import JobState, Reason
 from models.key import Scope
 from models.lane import StageName
 from models.movement import MovementKind
+from models.schedule import Overlap
+from models.schedule_run import RunOutcome
 from models.spend import SpendBy
 
 PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
@@ -338,6 +340,67 @@ class IssuedKeyForm(KeyForm):
 
     key: str
     webhook_secret: str
+
+
+class ScheduleForm(BaseModel):
+    """A campaign that is run again and again. `next_at` is null while it is paused."""
+
+    id: UUID
+    name: str
+    cron: str
+    zone: str
+    overlap: Overlap
+    catch_up_seconds: float
+    jitter_seconds: float
+    pause_on_failure: bool
+    paused: bool
+    problem: str | None
+    next_at: dt.datetime | None
+    jobs: int
+    estimate_usd: float
+    unpriced: int
+    created_at: dt.datetime
+
+
+class Schedules(BaseModel):
+    schedules: list[ScheduleForm]
+
+
+class ScheduledRun(BaseModel):
+    """What was decided of a fire. `buffered`: it waits for a run before it to be over."""
+
+    due_at: dt.datetime
+    outcome: RunOutcome
+    campaign_id: UUID | None
+    backfill: bool
+    note: str | None
+    decided_at: dt.datetime
+    over: bool
+
+
+class ScheduleDetail(ScheduleForm):
+    """With what it runs, and what came of its last fires."""
+
+    specification: dict[str, Any]
+    runs: list[ScheduledRun]
+
+
+class FireForm(BaseModel):
+    due_at: dt.datetime
+    starts_at: dt.datetime
+
+
+class Fires(BaseModel):
+    fires: list[FireForm]
+
+
+class BackfillReply(BaseModel):
+    """The fires that were not run, and how many of them now wait to be: none, if `dry_run`."""
+
+    fires: list[dt.datetime]
+    jobs: int
+    estimate_usd: float
+    waiting: int
 
 
 class Readiness(BaseModel):

@@ -31,6 +31,9 @@ READ_BY_ROUTES = (
     forms.CampaignRequest,
     forms.CampaignChange,
     forms.CampaignRetry,
+    forms.ScheduleRequest,
+    forms.ScheduleChange,
+    forms.BackfillRequest,
 )
 
 

@@ -5,13 +5,14 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StrictBool
 
 from gateway.budget_facts import MOST_USD
 from models.budget import AtCap, Period
 from models.fairness import HIGHEST, LOWEST, USUAL, WEIGHTS
 from models.job import JobState, OnUnknown, Reason
 from models.key import Scope
+from models.schedule import Overlap
 
 BULK_MOST = 10_000
 WAITED_FOR_MOST = 1_000
@@ -289,3 +290,65 @@ class CampaignRetry(Form):
     only: Annotated[list[JobState], Field(max_length=4)] = []
     causes: Annotated[list[Reason], Field(max_length=len(Reason))] = []
     dry_run: Annotated[StrictBool, Field(description="Count them.")] = True
+
+
+NIGHTLY: dict[str, JsonValue] = {
+    "name": "nightly",
+    "endpoint": FLUX,
+    "prompts": ["a fox in the snow", "an owl at dusk"],
+    "schedule": {"cron": "0 2 * * *", "zone": "Europe/Berlin", "overlap": "skip"},
+}
+
+
+class ScheduleRequest(Form):
+    """A campaign's specification, with its prompts and its schedule in it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"specification": NIGHTLY}]})
+
+    specification: dict[str, Any]
+    paused: StrictBool = False
+
+
+Span = Annotated[
+    Annotated[str, Field(max_length=40)] | float | None,
+    Field(description="Seconds, or as in 30m and 1h30m."),
+]
+
+
+class ScheduleChange(Form):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"cron": "30 3 * * MON-FRI", "zone": "America/New_York"}]}
+    )
+
+    cron: Annotated[str | None, Field(max_length=200)] = None
+    zone: Annotated[str | None, Field(max_length=100)] = None
+    overlap: Overlap | None = None
+    catch_up: Span = None
+    jitter: Span = None
+    pause_on_failure: StrictBool | None = None
+    paused: Annotated[
+        StrictBool | None, Field(description="Resumed, it goes on from its next fire.")
+    ] = None
+
+
+class BackfillRequest(Form):
+    """Fires of a past time that were not run; both ends are included."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "start_at": "2026-11-01T00:00:00+01:00",
+                    "end_at": "2026-11-08T00:00:00+01:00",
+                    "dry_run": True,
+                }
+            ]
+        }
+    )
+
+    start_at: AwareDatetime
+    end_at: AwareDatetime
+    at_once: Annotated[StrictBool, Field(description="All of them, not one after the other.")] = (
+        False
+    )
+    dry_run: Annotated[StrictBool, Field(description="Count them; run nothing.")] = False

@@ -23,6 +23,7 @@ from gateway.words import say_usd
 from models.errors import PressroomError
 from tasks.campaigns.prompt_file import PromptFileError
 from tasks.intake import InvalidRequest, say_suggestions
+from tasks.schedules import InvalidSchedule
 from workers.app import make_app
 from workers.runtime import Runtime, open_runtime
 from workers.settings import Settings
@@ -81,7 +82,7 @@ def run(body: Callable[[Runtime], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(bounded())
-    except (BadInput, InvalidRequest, PromptFileError) as error:
+    except (BadInput, InvalidRequest, InvalidSchedule, PromptFileError) as error:
         fail(error, code=USAGE)
     except PressroomError as error:
         fail(error)

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.cli.inputs import BadInput
 from models.job_queries import Table, find_ids
+from models.schedule import find_schedule
 
 
 class AmbiguousId(BadInput):
@@ -31,3 +32,12 @@ async def resolve_id(session: AsyncSession, table: Table, given: str) -> UUID:
     if len(found) > 1:
         raise AmbiguousId(given, found)
     return found[0]
+
+
+async def resolve_schedule(session: AsyncSession, given: str) -> UUID:
+    """The id of the schedule of that name, or as `resolve_id`.
+
+    Raises:
+        NotFound, AmbiguousId: the same.
+    """
+    return await find_schedule(session, given) or await resolve_id(session, "schedules", given)

@@ -20,6 +20,7 @@ COMMANDS = {
     "campaign": ("campaign", "campaign_app", "Run and follow many jobs as one."),
     "budget": ("budgets", "budgets_app", "Set, show and remove budgets."),
     "spend": ("spend", "spend", "Show what was spent, by day, key, campaign, endpoint or tag."),
+    "schedules": ("schedules", "schedules_app", "Run campaigns again and again, by a cron."),
     "jobs": ("jobs", "jobs_app", "List, show, cancel and retry jobs."),
     "artifacts": ("artifacts", "artifacts_app", "List, fetch and verify stored files."),
     "endpoints": ("endpoints", "endpoints_app", "List and show endpoints."),

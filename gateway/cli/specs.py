@@ -81,7 +81,7 @@ def plan(
                 told = {**planned.plan.describe(), "stored": planned.stored}
                 print_json({**told, "unused_columns": list(planned.items.unused)})
             else:
-                await _show(runtime, planned)
+                await show_plan(runtime, planned)
 
     run(body)
 
@@ -107,7 +107,9 @@ def start(
     async def body(runtime: Runtime) -> None:
         async with plan_spec(runtime, path) as planned:
             if not as_json:
-                await _show(runtime, planned)
+                await show_plan(runtime, planned)
+            if planned.spec.schedule is not None:
+                notes.print("it is run once; `schedules add` keeps its schedule")
             if planned.plan.unpriced or planned.plan.usd > ASK_ABOVE_USD:
                 confirm(f"Run {say_plan(planned.plan)}?", yes=yes)
             campaign_id = await _add(runtime, planned, name=name)
@@ -211,7 +213,7 @@ async def _count_stored(runtime: Runtime, fingerprints: list[str]) -> int | None
         return None
 
 
-async def _show(runtime: Runtime, planned: Planned) -> None:
+async def show_plan(runtime: Runtime, planned: Planned) -> None:
     per_second = {}
     for endpoint in planned.plan.per_endpoint:
         limit = await runtime.limit(endpoint, "run")
@@ -228,14 +230,20 @@ async def _show(runtime: Runtime, planned: Planned) -> None:
     )
 
 
+async def keep_rows(runtime: Runtime, planned: Planned) -> str | None:
+    """Its file, in the store: its key. One that nobody names costs nothing but its room."""
+    if planned.rows is None:
+        return None
+    with planned.rows.open("rb") as file:
+        digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
+    key = file_key(digest.hexdigest(), "".join(planned.rows.suffixes[-2:]).lower())
+    await write(runtime.store, key, planned.rows)
+    return key
+
+
 async def _add(runtime: Runtime, planned: Planned, *, name: str | None) -> UUID:
-    """Keep its file, then itself: a file that nobody names costs nothing but its room."""
-    key = None
-    if planned.rows is not None:
-        with planned.rows.open("rb") as file:
-            digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
-        key = file_key(digest.hexdigest(), "".join(planned.rows.suffixes[-2:]).lower())
-        await write(runtime.store, key, planned.rows)
+    """Keep its file, then itself."""
+    key = await keep_rows(runtime, planned)
     endpoints = list(planned.plan.per_endpoint)
     async with runtime.database.begin() as session:
         return await open_campaign(

@@ -16,6 +16,8 @@ import models.job
 import models.key
 import models.lane
 import models.reservation
+import models.schedule
+import models.schedule_run
 import models.setting
 import models.shelf  # noqa: F401 -- each module adds its table
 from models.base import Base

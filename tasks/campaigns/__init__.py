@@ -6,4 +6,5 @@ prompt_file.py   rows and prompts of a file
 matrix.py     which combinations there are
 items.py      rows times combinations: the requests
 plan.py       what they come to, before a cent is spent
+timetable.py  when it is run again and again     cron.py   when a cron fires
 """

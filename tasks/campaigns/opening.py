@@ -34,7 +34,7 @@ async def open_campaign(
         session,
         name=name,
         endpoint=endpoint,
-        spec=spec.model_dump(mode="json", exclude_unset=True),
+        spec=spec.model_dump(mode="json", exclude_unset=True, exclude={"schedule"}),
         rows_key=rows_key,
         planned=planned,
         tags=spec.tags,

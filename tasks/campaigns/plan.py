@@ -1,19 +1,21 @@
 """What a campaign comes to, before a cent is spent: how many, how dear, how long, what is wrong."""
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from endpoints.catalogue import Basis, Catalogue
 from models.job import OnUnknown
-from tasks.campaigns.items import BadItem, Item
+from tasks.campaigns.items import BadItem, Item, Items
 from tasks.campaigns.prompt_file import PromptFileError
-from tasks.campaigns.spec import CampaignSpec
+from tasks.campaigns.spec import CampaignSpec, PromptFile
 from tasks.intake import Checked, InvalidRequest, Request, check_request, read_deadlines
 
 PROBLEMS_KEPT = 20
@@ -147,6 +149,23 @@ def check_item(
         **options,
     )
     return check_request(catalogue, request, on_unknown=retry.on_unknown or OnUnknown.RESUBMIT)
+
+
+def plan_inline(catalogue: Catalogue, spec: CampaignSpec, *, most_jobs: int) -> Plan:
+    """Of a specification that has all its rows in itself.
+
+    Args:
+        most_jobs: that are looked at, and allowed.
+    """
+    plan = Plan()
+    if isinstance(spec.prompts, PromptFile):
+        plan.refuse("", ["prompts: a list was wanted, a file came"])
+        return plan
+    items = Items(spec, catalogue, folder=Path())
+    if plan.add(catalogue, spec, itertools.islice(items.read(), most_jobs + 1)) > most_jobs:
+        plan.refuse("", [f"more than {most_jobs:,} jobs came, so many are taken here"])
+    plan.refuse("", too_many(plan, spec))
+    return plan
 
 
 def too_many(plan: Plan, spec: CampaignSpec) -> Sequence[str]:

@@ -32,13 +32,13 @@ from models.fairness import HIGHEST, LOWEST
 from models.job import OnUnknown
 from tasks.campaigns.matrix import BadMatrix, Combination, combine
 from tasks.campaigns.prompt_file import FileFormat
-from tasks.campaigns.span import parse_span
+from tasks.campaigns.span import Duration
 from tasks.campaigns.template import BadTemplate, find_names, read_template, read_templates
+from tasks.campaigns.timetable import Timetable
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 MOST_BYTES = 4_000_000  # of a specification; many prompts go into a file of their own
 MOST_JOBS = 1_000_000  # of a campaign that says nothing else
-LONGEST_SECONDS = 365 * 86_400.0
 MOST_USD = 10_000_000
 ENDPOINT = "endpoint"  # as an axis
 
@@ -71,17 +71,6 @@ class SpecError(PressroomError):
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
-
-
-def _read_duration(said: object) -> object:
-    return parse_span(said) if isinstance(said, str) else said  # a number is seconds
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(_read_duration, json_schema_input_type=str | float),
-    Field(gt=0, le=LONGEST_SECONDS),
-]
 
 
 def _read_budget(said: object) -> object:
@@ -188,6 +177,9 @@ class CampaignSpec(_Part):
     on_complete: OnComplete = Field(default_factory=OnComplete)
     reuse: bool = Field(
         default=False, description="Take the stored results of equal requests with a fixed seed."
+    )
+    schedule: Timetable | None = Field(
+        None, description="When it is run again and again: `pressroom schedules add`."
     )
 
     @model_validator(mode="after")

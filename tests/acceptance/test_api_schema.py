@@ -106,10 +106,18 @@ def known(served: str, key: str) -> dict[str, str]:
         job_id = client.post("/api/v1/jobs", json=body).raise_for_status().json()["id"]
         deliveries = client.get("/api/v1/deliveries").json()["deliveries"]
         key_id = client.post("/api/v1/keys", json={"name": "other"}).json()["id"]
+        hourly = {
+            "name": "a",
+            "endpoint": FLUX,
+            "prompts": ["a fox"],
+            "schedule": {"cron": "0 * * * *"},
+        }
+        made = client.post("/api/v1/schedules", json={"specification": hourly})
     return {
         "job_id": job_id,
         "delivery_id": deliveries[0]["id"],
         "key_id": key_id,
+        "schedule_id": made.raise_for_status().json()["id"],
         "endpoint": FLUX,
         "stage": "submit",
     }
@@ -182,6 +190,9 @@ def test_every_body_has_an_example_that_its_own_form_takes(document, served, key
         if "requestBody" in operation and "/api/v1/" in name
     ]
     assert len(bodies) >= 10
+    with httpx.Client(base_url=served, headers={"Authorization": f"Bearer {key}"}) as client:
+        for one in client.get("/api/v1/schedules").json()["schedules"]:  # of the example's name
+            client.delete(f"/api/v1/schedules/{one['id']}").raise_for_status()
     for name, reference in bodies:
         form = document["components"]["schemas"][reference.rpartition("/")[2]]
         [example] = form["examples"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import datetime as dt
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,12 +34,17 @@ from models.key import Scope, issue_key, revoke_key
 from models.lane import StageName, set_paused
 from models.migrate import _migrator, find_version, migrate
 from models.restore import AS_IN_THE_BACKUP, CARRIED
+from models.schedule import list_schedules, remove_schedule
+from models.schedule_run import list_runs
 from models.shelf import shelve_jobs, take_back
 from tasks.archive import ARCHIVE
+from tasks.campaigns.timetable import Timetable
 from tasks.expand import expand_campaign
 from tasks.intake import Request, check_request, enqueue
 from tasks.poll import POLL
+from tasks.schedules import Contents, create_schedule
 from tasks.submit import SUBMIT
+from tasks.tick import tick_schedule, tick_schedules
 from workers.app import make_app
 from workers.backup.errors import BackupDamaged, BackupFailed, BackupRefused, NoBackup
 from workers.backup.folder import list_names, open_backup, verify_backup
@@ -774,3 +781,45 @@ def test_every_table_has_a_rule_for_a_restore():
     ruled = {model.__tablename__ for model in (*CARRIED, *AS_IN_THE_BACKUP)}
 
     assert ruled == set(Base.metadata.tables)
+
+
+async def test_a_restore_decides_about_no_fire_again(settings, root):
+    """One that was removed since comes back, but paused; of one made anew, the new one stays."""
+    noon = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
+    planned = Contents(
+        spec={"name": "a", "endpoint": FLUX, "prompts": ["a fox"]},
+        rows_key=None,
+        jobs=1,
+        usd=Decimal(),
+        unpriced=0,
+    )
+
+    async def make(runtime, name):
+        async with runtime.database.begin() as session:
+            timetable = Timetable(cron="0 * * * *")
+            schedule = await create_schedule(
+                session, name=name, timetable=timetable, contents=planned, now=noon
+            )
+            return schedule.id
+
+    async with installation(settings) as runtime:
+        kept, removed, anew = [await make(runtime, name) for name in ("kept", "removed", "anew")]
+    await back_up(settings, root)
+    async with installation(settings) as runtime:
+        async with runtime.database.begin() as session:
+            await remove_schedule(session, removed)
+            await remove_schedule(session, anew)
+        await tick_schedule(runtime, kept, noon + dt.timedelta(hours=1))
+        anew = await make(runtime, "anew")
+
+    await restore(settings, root)
+
+    async with installation(settings) as runtime:
+        assert await tick_schedules(runtime, noon + dt.timedelta(hours=1.5)) == 1  # of `anew`
+        async with runtime.database.begin() as session:
+            found = {one.id: one for one in await list_schedules(session)}
+            [run] = await list_runs(session, kept, limit=5)
+    assert run.campaign_id is not None
+    assert set(found) == {kept, removed, anew}
+    assert [found[one].paused_at is None for one in (kept, removed, anew)] == [True, False, True]
+    assert "comes from a backup" in (found[removed].problem or "")
