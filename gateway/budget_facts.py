@@ -1,15 +1,15 @@
 """Budgets and their ledgers as command line and API show them, and what is asked of one."""
 
 import datetime as dt
-import difflib
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo
 
 from models.budget import BudgetState
 from models.errors import PressroomError
 from models.movement import Movement
 from models.spend import Spend, SpendBy
+from tasks.campaigns import cron
 from tasks.campaigns.span import parse_span
 
 MOST_USD = Decimal(10_000_000)
@@ -96,18 +96,15 @@ def read_usd(given: str) -> Decimal:
     return usd
 
 
-def read_zone(given: str) -> str:
+def read_zone(given: str) -> ZoneInfo:
     """
     Raises:
         BadBudget: there is no such zone.
     """
     try:
-        ZoneInfo(given)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        near = difflib.get_close_matches(given, available_timezones(), n=2)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise BadBudget(f"zone: {given!r} came; a name as Europe/Berlin was wanted{hint}") from None
-    return given
+        return cron.read_zone(given)
+    except cron.BadZone as error:
+        raise BadBudget(f"zone: {error}") from error
 
 
 def read_moment(given: str, *, now: dt.datetime) -> dt.datetime:

@@ -76,7 +76,7 @@ async def create(request: Request, _caller: Operating) -> Response:
             "at most one of key_id, campaign_id and tag was wanted, several came",
         )
     try:
-        zone = read_zone(asked.zone)
+        zone = read_zone(asked.zone).key
         async with get_state(request).runtime.database.begin() as session:
             budget_id = await set_budget(
                 session,

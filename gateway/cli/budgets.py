@@ -98,7 +98,7 @@ def set_(
                     limit,
                     holders=(key, campaign, tag),
                     period=per or Period.TOTAL,
-                    zone=read_zone(zone or "UTC"),
+                    zone=read_zone(zone or "UTC").key,
                     warn_at=warn_at,
                     at_cap=at_cap,
                     webhook=webhook,

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.markup import escape
@@ -43,7 +42,7 @@ def spend(
     """
 
     async def body(runtime: Runtime) -> None:
-        now = dt.datetime.now(ZoneInfo(read_zone(zone)))
+        now = dt.datetime.now(read_zone(zone))
         begin = read_moment(since, now=now)
         end = now if until is None else read_moment(until, now=now)
         if begin >= end:
@@ -56,7 +55,14 @@ def spend(
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow([by.value, "jobs", "usd", "may_be_billed_usd"])
             for row in rows:
-                writer.writerow([row.name or "", row.jobs, f"{row.usd:f}", f"{row.risk_usd:f}"])
+                writer.writerow(
+                    [
+                        row.name or "",
+                        row.jobs,
+                        f"{row.usd.normalize():f}",
+                        f"{row.risk_usd.normalize():f}",
+                    ]
+                )
         elif not rows:
             notes.print(f"nothing was spent since {begin:%Y-%m-%d %H:%M}")
         else:

@@ -23,6 +23,7 @@ from models.claims import (
 )
 from models.database import Database, empty_tables
 from models.fairness import join_line
+from models.hold import list_holders, release_for_money, release_for_slots
 from models.job import JobState
 from models.job_queries import JobFilter, list_jobs
 from models.lane import StageName, find_lanes, seconds_until_due
@@ -201,6 +202,29 @@ async def test_when_a_lane_is_next_due_is_one_probe_of_its_index(filled, index, 
     plan = await explain(filled, lambda session: seconds_until_due(session, stage, ENDPOINT))
 
     assert re.search(rf"Index (Only )?Scan using {index}", plan), plan
+
+
+LIMITS: dict[str, tuple[str, Callable[..., Any]]] = {
+    "who holds jobs": ("jobs_refused", list_holders),
+    "what money is there for": (
+        "jobs_refused",
+        lambda session: release_for_money(session, [new_id()]),
+    ),
+    "what there are slots for": (
+        "jobs_refused",
+        lambda session: release_for_slots(session, [new_id()]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+async def test_what_limits_look_at_is_found_by_an_index(filled, name):
+    index, call = LIMITS[name]
+
+    plan = await explain(filled, call)
+
+    assert index in plan, plan
+    assert "Seq Scan on jobs" not in plan, plan
 
 
 async def test_recalling_polls_looks_only_at_what_is_due_later_than_that(filled):
