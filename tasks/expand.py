@@ -32,6 +32,7 @@ from models.campaign import (
     give_up_expanding,
 )
 from models.errors import DatabaseUnavailable
+from models.job import OnUnknown
 from models.lane import StageName
 from models.result_cache import Wanted, find_results, give_results
 from models.transitions import NewJob, enqueue_jobs
@@ -98,8 +99,13 @@ async def _expand(runtime: Runtime, campaign: Campaign, local: Path | None) -> b
     reader = items.read(start=campaign.expanded)
     start, until = campaign.expanded, time.monotonic() + SPELL_SECONDS
 
+    operator = await runtime.operator_settings()
+
     def make_next() -> asyncio.Task[Sequence[NewJob]]:
-        return asyncio.create_task(asyncio.to_thread(_make_jobs, runtime, campaign, spec, reader))
+        making = asyncio.to_thread(
+            _make_jobs, runtime, campaign, spec, reader, on_unknown=operator.on_unknown
+        )
+        return asyncio.create_task(making)
 
     ahead = make_next()
     try:
@@ -131,6 +137,8 @@ def _make_jobs(
     campaign: Campaign,
     spec: CampaignSpec,
     reader: Iterator[Item | BadItem],
+    *,
+    on_unknown: OnUnknown,
 ) -> Sequence[NewJob]:
     """
     Raises:
@@ -147,6 +155,7 @@ def _make_jobs(
                 runtime.catalogue,
                 spec,
                 item,
+                on_unknown=on_unknown,
                 campaign_id=campaign.id,
                 key_id=campaign.key_id,
                 due_seconds=max((item.position - campaign.pace_from) * gap - age, 0.0)

@@ -129,10 +129,13 @@ def check_item(
     catalogue: Catalogue,
     spec: CampaignSpec,
     item: Item,
+    *,
+    on_unknown: OnUnknown = OnUnknown.RESUBMIT,
     **options: Any,  # noqa: ANN401
 ) -> Checked:
     """
     Args:
+        on_unknown: if the specification does not say.
         options: fields of `Request` besides.
 
     Raises:
@@ -148,7 +151,7 @@ def check_item(
         **read_deadlines(retry.start_within, retry.finish_within),
         **options,
     )
-    return check_request(catalogue, request, on_unknown=retry.on_unknown or OnUnknown.RESUBMIT)
+    return check_request(catalogue, request, on_unknown=retry.on_unknown or on_unknown)
 
 
 def plan_inline(catalogue: Catalogue, spec: CampaignSpec, *, most_jobs: int) -> Plan:

@@ -13,6 +13,7 @@ from models.campaign import NameTaken, add_campaign, claim_unexpanded, close_cam
 from models.campaign_figures import count_jobs
 from models.job import OnUnknown
 from models.job_queries import JobFilter, list_jobs
+from models.setting import put_setting
 from models.transitions import NewJob, enqueue_jobs
 from tasks.campaigns.spec import parse_spec
 from tasks.expand import expand_campaign, resume_expanding
@@ -287,3 +288,20 @@ async def test_jobs_of_no_campaign_have_no_custom_id(run):
     [job] = await run(list_jobs, JobFilter(), limit=10)
 
     assert job.custom_id is None
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"), [("", OnUnknown.FAIL), ("retry: {on_unknown: resubmit}", "resubmit")]
+)
+async def test_what_the_specification_does_not_say_of_lost_replies_operators_do(
+    runtime, run, start, *, said, wanted
+):
+    await run(put_setting, name="on_unknown", value="fail")
+    await runtime.operator.get(fresh=True)
+    text = f"name: few\nendpoint: {FLUX}\nprompts: [a fox]\n{said}"
+    campaign_id = await start(text, rows=None, planned=1)
+
+    await expand_campaign(runtime, campaign_id)
+
+    [job] = await read_jobs(run, campaign_id)
+    assert job.on_unknown == wanted
