@@ -262,3 +262,13 @@ async def get_artifact(session: AsyncSession, artifact_id: UUID) -> Artifact:
     if artifact is None:
         raise NotFound("artifact", str(artifact_id))
     return artifact
+
+
+async def sum_bytes(session: AsyncSession, campaign_id: UUID, *, endpoint: str | None) -> int:
+    """Of the stored files of a campaign, on one endpoint or (None) on all."""
+    statement = text("""
+        SELECT coalesce(sum(size_bytes), 0) FROM jobs JOIN artifacts ON artifacts.job_id = jobs.id
+        WHERE campaign_id = :id AND artifacts.state = 'stored'
+          AND (CAST(:endpoint AS text) IS NULL OR jobs.endpoint = :endpoint)
+    """)
+    return int(await session.scalar(statement, {"id": campaign_id, "endpoint": endpoint}) or 0)

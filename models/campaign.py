@@ -296,8 +296,10 @@ async def find_retriable(
     return [Retriable(row.id, row.estimate_usd) for row in rows]
 
 
-async def list_first_jobs(session: AsyncSession, campaign_id: UUID, *, limit: int) -> list[UUID]:
-    """The ids of its first items, in its order."""
+async def list_first_jobs(
+    session: AsyncSession, campaign_id: UUID, *, limit: int | None
+) -> list[UUID]:
+    """The ids of its first items, or (None) of all, in its order."""
     return list(
         await session.scalars(
             text("""

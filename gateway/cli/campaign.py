@@ -14,6 +14,7 @@ from rich.markup import escape
 from gateway.campaign_facts import summarize
 from gateway.cli import specs
 from gateway.cli.cancelling import cancel_jobs
+from gateway.cli.compare import compare
 from gateway.cli.console import (
     ASK_ABOVE_USD,
     confirm,
@@ -26,6 +27,7 @@ from gateway.cli.console import (
     say_id,
 )
 from gateway.cli.enqueue import Source, enqueue_file, plan_file
+from gateway.cli.export import export
 from gateway.cli.follow import follow_to_its_end, show_summary
 from gateway.cli.ids import resolve_id
 from gateway.cli.inputs import BadInput, parse_sets
@@ -53,7 +55,7 @@ from tasks.repace import KEPT, repace
 from workers.runtime import Runtime
 
 campaign_app = typer.Typer(help="Run and follow many jobs as one.", no_args_is_help=True)
-for command in (specs.plan, specs.start, specs.schema):
+for command in (specs.plan, specs.start, specs.schema, export, compare):
     campaign_app.command()(command)
 
 

@@ -2,18 +2,17 @@
 
 import base64
 import datetime as dt
-import importlib.resources
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import jinja2
-
 from endpoints.catalogue import Kind, read_result
-from gateway.words import say_bytes, say_prompt, say_seconds, say_usd
+from gateway.reports.render import render
+from gateway.words import say_prompt, say_seconds
 from models.artifact import Artifact, list_artifacts
+from models.budget import BudgetState, list_budgets
 from models.campaign import get_campaign, list_first_jobs
 from models.campaign_figures import (
     Ending,
@@ -69,6 +68,7 @@ class CampaignReport:
     progress: Progress
     endpoints: Sequence[EndpointFigures]
     endings: Sequence[Ending]
+    budgets: Sequence[BudgetState]
     results: Sequence[Result]
 
     @property
@@ -98,6 +98,7 @@ async def collect_report(runtime: Runtime, campaign_id: UUID, *, results: int) -
         progress = await count_jobs(session, campaign_id)
         endpoints = await sum_by_endpoint(session, campaign_id)
         endings = await count_endings(session, campaign_id)
+        budgets = await list_budgets(session, campaign_id=campaign_id)
         shown = await list_first_jobs(session, campaign_id, limit=results)
     return CampaignReport(
         campaign_id=str(campaign.id),
@@ -109,21 +110,18 @@ async def collect_report(runtime: Runtime, campaign_id: UUID, *, results: int) -
         progress=progress,
         endpoints=endpoints,
         endings=endings,
-        results=[await _show(runtime, job_id) for job_id in shown],
+        budgets=budgets,
+        results=[await show_result(runtime, job_id) for job_id in shown],
     )
 
 
 def render_html(report: CampaignReport) -> str:
     """One page that needs nothing beside it."""
-    page = importlib.resources.files("gateway.reports") / "campaign.html"
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"usd": say_usd, "seconds": say_seconds, "bytes": say_bytes}
-    return environment.from_string(page.read_text()).render(report=report, progress=report.progress)
+    return render("campaign.html", report=report, progress=report.progress)
 
 
-async def _show(runtime: Runtime, job_id: UUID) -> Result:
+async def show_result(runtime: Runtime, job_id: UUID) -> Result:
+    """One item, with its picture."""
     async with runtime.database.begin() as session:
         job = await get_job(session, job_id)
         files = await list_artifacts(session, job_ids=[job_id])

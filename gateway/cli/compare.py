@@ -1,0 +1,60 @@
+"""`pressroom campaign compare`: two campaigns, or two endpoints of one, side by side."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli.console import notes, out, print_json, run
+from gateway.cli.ids import resolve_id
+from gateway.cli.inputs import BadInput
+from gateway.reports.collect import MOST_RESULTS
+from gateway.reports.compare import compare_campaigns, render_comparison
+from workers.runtime import Runtime
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
+    second: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="Of another; or the first ran on two endpoints."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="An HTML file; named by both if unset.")
+    ] = None,
+    results: Annotated[
+        int, typer.Option(min=0, max=10_000, help="How many pairs it shows, the first ones.")
+    ] = MOST_RESULTS,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON; no file is written.")] = False,
+) -> None:
+    """Put results of the same prompts side by side, with what they cost and took.
+
+    Items belong together by their ids, or by their prompts and seeds. One HTML file that needs
+    nothing beside it.
+
+    Examples:
+
+        pressroom campaign compare 4d49bec0e98d 249d250cf543 -o schnell-and-dev.html
+
+        pressroom campaign compare 4d49bec0e98d --json --results 0 | jq .sides
+    """
+
+    async def body(runtime: Runtime) -> None:
+        async with runtime.database.begin() as session:
+            one = await resolve_id(session, "campaigns", first)
+            other = await resolve_id(session, "campaigns", second) if second else None
+        with notes.status("reading the results"):
+            told = await compare_campaigns(runtime, one, other, results=results)
+        if as_json:
+            print_json(told.describe())
+            return
+        named = "-and-".join(side.name for side in told.sides)
+        path = output or Path(f"{re.sub(r'[^A-Za-z0-9._-]+', '-', named).strip('-.')}.html")
+        try:
+            path.write_text(render_comparison(told))
+        except OSError as error:
+            raise BadInput(f"--output {path}: {(error.strerror or str(error)).lower()}") from error
+        out.print(path, highlight=False, soft_wrap=True)
+
+    run(body)
