@@ -14,7 +14,7 @@ from endpoints.catalogue import Catalogue
 from models.base import new_id
 from models.campaign import add_campaign, get_campaign, list_campaigns
 from models.schedule import ScheduleNameTaken, get_schedule, list_schedules, remove_schedule
-from models.schedule_run import RunOutcome, list_runs
+from models.schedule_run import RunOutcome, list_buffered, list_runs
 from models.transitions import NewJob, enqueue_jobs
 from tasks.campaigns.timetable import Timetable
 from tasks.expand import expand_campaign
@@ -113,18 +113,43 @@ async def test_a_fire_that_is_due_becomes_a_campaign_by_its_local_time(runtime, 
     assert await tick_schedules(runtime, MIDNIGHT + HOUR + MINUTE) == 0
 
 
-async def test_ticks_at_once_start_each_fire_once(runtime, run, create, sent, read):
-    schedules = [await create(f"nightly {n}", overlap="allow") for n in range(3)]
+@pytest.fixture
+def crowded(monkeypatch):
+    """Of ticks at once, each looks before any has decided."""
 
-    for hours in range(1, 6):
+    async def look_slowly(session, schedule_id):
+        found = await list_buffered(session, schedule_id)
+        await asyncio.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(tasks.tick, "list_buffered", look_slowly)
+
+
+@pytest.mark.usefixtures("crowded")
+async def test_ticks_at_once_start_what_waits_once(runtime, run, create, sent, read):
+    schedule_id = await create()
+    spell = {"start": MIDNIGHT - 2 * HOUR, "end": MIDNIGHT, "at_once": True, "now": MIDNIGHT}
+    await run(backfill_schedule, schedule_id, **spell)
+
+    await asyncio.gather(*(tick_schedules(runtime, MIDNIGHT) for _ in range(6)))
+    await tick_schedules(runtime, MIDNIGHT)  # what one gave way to the other for
+
+    assert await read(schedule_id) == [(n, "started") for n in (-2, -1, 0)]
+    assert len(sent) == len(set(sent)) == 3
+
+
+@pytest.mark.usefixtures("crowded")
+async def test_ticks_at_once_start_each_fire_once(runtime, create, sent, read):
+    schedules = [await create(f"nightly {n}", overlap="allow") for n in range(2)]
+
+    for hours in range(1, 4):
         now = MIDNIGHT + hours * HOUR
         await asyncio.gather(*(tick_schedules(runtime, now) for _ in range(6)))
-    await tick_schedules(runtime, MIDNIGHT + 5 * HOUR)  # what one gave way to the other for
+    await tick_schedules(runtime, MIDNIGHT + 3 * HOUR)  # what one gave way to the other for
 
     for schedule_id in schedules:
-        assert await read(schedule_id) == [(n, "started") for n in range(1, 6)]
-    assert len(sent) == len(set(sent)) == 15
-    assert len(await run(list_campaigns, limit=100)) == 15
+        assert await read(schedule_id) == [(n, "started") for n in range(1, 4)]
+    assert len(sent) == len(set(sent)) == 6
 
 
 async def test_a_year_of_ticks_with_gaps_starts_each_wanted_fire_once(runtime, run, create):
@@ -179,6 +204,21 @@ async def test_the_one_that_waits_starts_when_the_other_is_over(runtime, create,
     assert (await read(schedule_id))[-1] == (3, "buffered")
 
 
+async def test_what_waits_starts_not_while_it_is_paused(runtime, run, create, read, end):
+    schedule_id = await create(overlap="buffer_one")
+    for hours in (1, 2):
+        await tick_schedules(runtime, MIDNIGHT + hours * HOUR)
+    now = MIDNIGHT + 2 * HOUR + MINUTE
+    await run(change_schedule, schedule_id, paused=True, now=now)
+    await end()
+
+    assert await tick_schedules(runtime, now) == 0
+    await run(change_schedule, schedule_id, paused=False, now=now)
+    assert await tick_schedules(runtime, now) == 1
+
+    assert await read(schedule_id) == [(1, "started"), (2, "started")]
+
+
 async def test_what_is_over_holds_up_nobody(runtime, create, read, end):
     schedule_id = await create(overlap="skip")
 
@@ -189,9 +229,7 @@ async def test_what_is_over_holds_up_nobody(runtime, create, read, end):
     assert await read(schedule_id) == [(n, "started") for n in (1, 2, 3)]
 
 
-async def test_cancel_other_cancels_what_has_not_ended_and_expands_no_more_of_it(
-    runtime, run, create, database
-):
+async def test_cancel_other_cancels_what_has_not_ended(runtime, run, create, database):
     schedule_id = await create(overlap="cancel_other")
     await tick_schedules(runtime, MIDNIGHT + HOUR)
     first = await find_campaign(run, schedule_id, 1)
@@ -214,6 +252,17 @@ async def test_cancel_other_cancels_what_has_not_ended_and_expands_no_more_of_it
         True,
         False,
     ]
+
+
+async def test_what_cancel_other_finds_not_enqueued_is_enqueued_no_more(runtime, run, create):
+    schedule_id = await create(overlap="cancel_other")
+    await tick_schedules(runtime, MIDNIGHT + HOUR)
+    first = await find_campaign(run, schedule_id, 1)
+
+    await tick_schedules(runtime, MIDNIGHT + 2 * HOUR)
+    await expand_campaign(runtime, first.id)
+
+    assert (await run(get_campaign, first.id)).expanded == 0
 
 
 async def test_if_it_dies_before_it_cancels_the_next_tick_does(
