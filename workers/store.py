@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore import Bytes
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from workers.settings import Settings
@@ -38,6 +39,38 @@ def read_chunks(store: ObjectStore, key: str) -> Iterator[Bytes]:
         BaseError: the store's own reasons.
     """
     yield from obstore.get(store, key).stream()
+
+
+class CannotFetch(Exception):
+    """Its text says why what a URL names is not to be had."""
+
+
+def fetch_url(url: str, path: Path, *, most_bytes: int) -> None:
+    """Copy what `s3://bucket/key` names to a path; on a thread.
+
+    Credentials, region and endpoint come from the cloud's own variables, as those of the store do.
+
+    Raises:
+        CannotFetch: it is not there, or not ours to read, or too large.
+        OSError: it cannot be written.
+    """
+    parts = urlsplit(url)
+    key = unquote(parts.path).lstrip("/")
+    if not parts.netloc or not key:
+        raise CannotFetch(f"{url}: s3://BUCKET/KEY was wanted")
+    size = 0
+    try:
+        store = from_url(f"{parts.scheme}://{parts.netloc}", retry_config={"max_retries": 2})
+        with path.open("wb") as file:
+            for chunk in read_chunks(store, key):
+                size += len(chunk)
+                if size > most_bytes:
+                    raise CannotFetch(f"{url}: more than {most_bytes:,} bytes")
+                file.write(chunk)
+    except FileNotFoundError as error:
+        raise CannotFetch(f"{url}: there is no such object") from error
+    except (BaseError, ValueError) as error:
+        raise CannotFetch(f"{url}: {say_error(error)}") from error
 
 
 async def write(store: ObjectStore, key: str, content: bytes | Path) -> None:

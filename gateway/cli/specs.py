@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, NoReturn
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import typer
@@ -40,8 +41,10 @@ from tasks.campaigns.prompt_file import PromptFileError
 from tasks.campaigns.spec import CampaignSpec, PromptFile, SpecError, json_schema, read_spec
 from tasks.expand import send_expand
 from workers.runtime import Runtime
-from workers.store import file_key, write
+from workers.store import CannotFetch, fetch_url, file_key, write
 
+S3 = "s3://"
+MOST_FETCHED_BYTES = 5_000_000_000
 CHECKED_AT_ONCE = 2_000  # items, between two looks at Ctrl-C
 
 SpecPath = Annotated[Path, typer.Argument(metavar="FILE", help="A specification: YAML or JSON.")]
@@ -192,6 +195,8 @@ def _refuse(path: Path, problems: Iterable[str], count: int) -> NoReturn:
 def _copy_rows(spec: CampaignSpec, folder: Path, copies: Path) -> Path | None:
     if not isinstance(spec.prompts, PromptFile):
         return None
+    if spec.prompts.file.startswith(S3):
+        return _fetch_rows(spec.prompts.file, copies)
     path = folder / spec.prompts.file
     copy = copies / path.name
     try:
@@ -200,6 +205,17 @@ def _copy_rows(spec: CampaignSpec, folder: Path, copies: Path) -> Path | None:
         came = (error.strerror or str(error)).lower()
         wanted = "a file of rows; its path begins at the specification's folder"
         raise PromptFileError(path, None, "file", came, wanted) from error
+    return copy
+
+
+def _fetch_rows(url: str, copies: Path) -> Path:
+    copy = copies / PurePosixPath(urlsplit(url).path).name
+    try:
+        fetch_url(url, copy, most_bytes=MOST_FETCHED_BYTES)
+    except CannotFetch as error:
+        came = str(error).removeprefix(f"{url}: ")
+        wanted = "an object that the AWS variables of this environment let read"
+        raise PromptFileError(Path(url), None, "file", came, wanted) from error
     return copy
 
 

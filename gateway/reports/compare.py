@@ -77,6 +77,11 @@ class Comparison:
     pairs: int
     shown: Sequence[tuple[Result, Result]]
 
+    @property
+    def of_campaigns(self) -> bool:
+        """Not of two endpoints of one."""
+        return any([one.endpoint for one in side.figures] != [side.name] for side in self.sides)
+
     def describe(self) -> dict[str, Any]:
         """As JSON, without the pictures."""
         sides = [

@@ -85,7 +85,9 @@ class _Part(BaseModel):
 class PromptFile(_Part):
     """Rows of a file, next to the specification or wherever its path leads."""
 
-    file: str = Field(description="A path, from the folder of this file.", min_length=1)
+    file: str = Field(
+        description="A path, from the folder of this file, or s3://BUCKET/KEY.", min_length=1
+    )
     format: FileFormat | None = Field(None, description="If its ending does not tell.")
     columns: dict[str, str] = Field(
         default_factory=dict, description="What templates call it, and the file's own name of it."
