@@ -215,7 +215,7 @@ def _fetch_rows(url: str, copies: Path) -> Path:
     except CannotFetch as error:
         came = str(error).removeprefix(f"{url}: ")
         wanted = "an object that the AWS variables of this environment let read"
-        raise PromptFileError(Path(url), None, "file", came, wanted) from error
+        raise PromptFileError(url, None, "file", came, wanted) from error
     return copy
 
 

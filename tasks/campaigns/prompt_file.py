@@ -77,7 +77,9 @@ class Row:
 class PromptFileError(Exception):
     """The file holds something that is no prompt; `line` is None if it could not be opened."""
 
-    def __init__(self, path: Path, line: int | None, field: str, came: str, wanted: str) -> None:
+    def __init__(
+        self, path: Path | str, line: int | None, field: str, came: str, wanted: str
+    ) -> None:
         super().__init__(path, line, field, came, wanted)
         self.path = path
         self.line = line
