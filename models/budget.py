@@ -76,6 +76,11 @@ class Budget(Base):
         CheckConstraint("warn_at > 0 AND warn_at <= 1", name="warn_at_is_a_share"),
         CheckConstraint("num_nonnulls(key_id, campaign_id, tag) <= 1", name="of_one"),
         Index(
+            "budgets_of_no_campaign",  # slots.is_any_limited
+            "id",
+            postgresql_where=text("removed_at IS NULL AND campaign_id IS NULL"),
+        ),
+        Index(
             "budgets_named", "name", unique=True, postgresql_where=text("removed_at IS NULL")
         ),  # BudgetTaken
         # All: reservation.reserve.
@@ -324,10 +329,12 @@ async def list_budgets(
     ids: Collection[UUID] | None = None,
     campaign_id: UUID | None = None,
     owner: UUID | None = None,
+    ended: bool = True,
 ) -> Sequence[BudgetState]:
     """By name, those that were not removed.
 
     Args:
+        ended: of campaigns that are complete, too.
         owner: a key whose own they are; None: everybody's.
     """
     rows = await session.execute(
@@ -347,12 +354,14 @@ async def list_budgets(
               AND (CAST(:ids AS uuid[]) IS NULL OR budgets.id = ANY(:ids))
               AND (CAST(:campaign_id AS uuid) IS NULL OR budgets.campaign_id = :campaign_id)
               AND (CAST(:owner AS uuid) IS NULL OR budgets.key_id = :owner)
+              AND (:ended OR campaigns.completed_at IS NULL)
             ORDER BY budgets.name
         """),  # noqa: S608 -- constants
         {
             "ids": None if ids is None else list(ids),
             "campaign_id": campaign_id,
             "owner": owner,
+            "ended": ended,
         },
     )
     return [

@@ -55,14 +55,9 @@ class Campaign(Base):
         Index("campaigns_unsettled", "id", postgresql_where=text("unsettled")),  # hold.py
         CheckConstraint("max_in_flight > 0", name="some_in_flight"),
         Index(
-            "campaigns_limited",  # slots.is_any_limited
+            "campaigns_open",  # complete_campaigns, slots.is_any_limited
             "id",
-            postgresql_where=text("max_in_flight IS NOT NULL AND completed_at IS NULL"),
-        ),
-        Index(
-            "campaigns_open",  # complete_campaigns
-            "id",
-            postgresql_where=text("spec IS NOT NULL AND completed_at IS NULL"),
+            postgresql_where=text("completed_at IS NULL"),
         ),
     )
 
@@ -181,14 +176,14 @@ async def give_up_expanding(session: AsyncSession, campaign_id: UUID, problem: s
 
 
 async def complete_campaigns(session: AsyncSession) -> Sequence[Campaign]:
-    """Those with a specification that have come to their end since somebody last asked.
+    """Those that have come to their end since somebody last asked.
 
     All their jobs have ended, and every file is stored or given up; whoever asks tells of it.
     """
     rows = await session.scalars(
         text(f"""
             UPDATE campaigns SET completed_at = now()
-            WHERE spec IS NOT NULL AND completed_at IS NULL AND total IS NOT NULL
+            WHERE completed_at IS NULL AND total IS NOT NULL
               AND NOT EXISTS (
                 SELECT FROM jobs WHERE campaign_id = campaigns.id AND state IN ({_OPEN}))
               AND NOT EXISTS (

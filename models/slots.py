@@ -17,10 +17,14 @@ IN_FLIGHT_STATES: Final = "'submitting', 'in_queue', 'in_progress', 'unknown'"
 
 
 async def is_any_limited(session: AsyncSession) -> bool:
-    """Whether there is any budget, or campaign with slots: most stacks never ask further."""
+    """Whether any budget, or campaign with slots, may refuse a job: most stacks ask no further."""
     statement = text("""
-        SELECT EXISTS (SELECT FROM budgets WHERE removed_at IS NULL) OR EXISTS (
-            SELECT FROM campaigns WHERE max_in_flight IS NOT NULL AND completed_at IS NULL)
+        SELECT EXISTS (SELECT FROM budgets WHERE removed_at IS NULL AND campaign_id IS NULL)
+            OR EXISTS (
+                SELECT FROM campaigns WHERE completed_at IS NULL AND (
+                    max_in_flight IS NOT NULL OR EXISTS (
+                        SELECT FROM budgets
+                        WHERE removed_at IS NULL AND budgets.campaign_id = campaigns.id)))
     """)
     return bool(await session.scalar(statement))
 

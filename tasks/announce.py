@@ -54,7 +54,7 @@ async def _announce(session: AsyncSession, campaign: Campaign) -> None:
     wanted = (campaign.spec or {}).get("on_complete") or {}
     body = describe_completed(campaign, await count_jobs(session, campaign.id))
     kind = AnnouncementType.CAMPAIGN_COMPLETED
-    await note_event(session, kind, campaign_id=campaign.id)
+    await note_event(session, kind, campaign_id=campaign.id, key_id=campaign.key_id)
     announce(session, kind, body, url=wanted.get("webhook"), task=wanted.get("celery"))
     log.info("campaign_completed", campaign=str(campaign.id), name=campaign.name)
 

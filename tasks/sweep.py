@@ -89,9 +89,9 @@ async def sweep_lanes(runtime: Runtime) -> int:
     await finish_batches(runtime)
     await settle_campaigns(runtime)
     await keep_limits(runtime)
-    await tick_schedules(runtime)
     await resume_expanding(runtime)
     await announce_campaigns(runtime)
+    await tick_schedules(runtime)
     await _shelve(runtime, days=operator.jobs_days)
     await watch_custody(runtime)
     if orphans or ended:

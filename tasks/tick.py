@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.budget import BudgetTaken
 from models.campaign import NameTaken, close_campaign
+from models.errors import DatabaseUnavailable
 from models.schedule import Overlap, Schedule, hold_schedule, list_due, read_clock
 from models.schedule_run import (
     OpenRun,
@@ -64,7 +65,12 @@ async def tick_schedules(runtime: Runtime, now: dt.datetime | None = None) -> in
         due = await list_due(session, now)
     started = 0
     for schedule_id in due:
-        started += await tick_schedule(runtime, schedule_id, now)
+        try:
+            started += await tick_schedule(runtime, schedule_id, now)
+        except DatabaseUnavailable:
+            raise
+        except Exception:  # one that nobody thought of must not keep all others from their time
+            log.exception("schedule_not_ticked", schedule=str(schedule_id))
     return started
 
 

@@ -51,10 +51,15 @@ routes = APIRouter(tags=["money"], responses=ERRORS)
 
 
 @routes.get("/budgets", response_model=Budgets, summary="List budgets")
-async def list_(request: Request, caller: Reading) -> Response:
+async def list_(
+    request: Request,
+    caller: Reading,
+    *,
+    ended: Annotated[bool, Query(description="Those of campaigns that are complete, too.")] = False,
+) -> Response:
     """A key that does not operate sees its own."""
     async with get_state(request).runtime.database.begin() as session:
-        states = await list_budgets(session, owner=caller.owner)
+        states = await list_budgets(session, owner=caller.owner, ended=ended)
     return _answer(request, {"budgets": [describe_budget(state) for state in states]})
 
 

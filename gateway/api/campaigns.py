@@ -1,10 +1,8 @@
 """Campaigns: planned, started, watched, held, retried."""
 
 import asyncio
-import itertools
 from decimal import Decimal
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -41,16 +39,14 @@ from models.campaign import (
 from models.job import JobState
 from tasks import control
 from tasks import pause as hold
-from tasks.campaigns.items import Items
 from tasks.campaigns.opening import open_campaign
-from tasks.campaigns.plan import Plan, too_many
-from tasks.campaigns.spec import CampaignSpec, PromptFile, SpecError, parse_spec
+from tasks.campaigns.plan import Plan, plan_inline
+from tasks.campaigns.spec import CampaignSpec, SpecError, parse_spec
 from tasks.expand import send_expand
 from tasks.repace import KEPT, repace
 from workers.runtime import Runtime
 
 ITEMS_MOST = 20_000  # that are checked while somebody waits; the command line takes more
-CHECKED_AT_ONCE = 1_000
 AT_ONCE = 500  # jobs a statement
 RETRIABLE = (JobState.FAILED, JobState.TIMED_OUT, JobState.LOST, JobState.REJECTED)
 
@@ -77,7 +73,9 @@ async def list_(
     response_model=PlanForm,
     summary="Plan a campaign, or start it",
     openapi_extra=body_of(CampaignRequest),
-    responses=BODY_ERRORS | problems({409: "There is a campaign of this name."}),
+    responses=BODY_ERRORS
+    | problems({409: "There is a campaign of this name."})
+    | {201: {"model": PlanForm, "description": "It is started."}},
 )
 async def create(request: Request, caller: Running) -> Response:
     """Every item is checked and priced. It is started if `dry_run` is false."""
@@ -203,33 +201,15 @@ async def retry(request: Request, campaign_id: UUID, caller: Running) -> Respons
 
 def _read_spec(given: dict[str, Any]) -> CampaignSpec:
     try:
-        spec = parse_spec(orjson.dumps(given), source="spec")
+        return parse_spec(orjson.dumps(given), source="spec")
     except SpecError as error:
         raise ApiError(
             HTTPStatus.UNPROCESSABLE_ENTITY, str(error), problems=error.problems
         ) from error
-    if isinstance(spec.prompts, PromptFile):
-        raise ApiError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "prompts.file: prompts in the specification were wanted; "
-            "`pressroom campaign start` reads files",
-        )
-    return spec
 
 
 async def _plan(runtime: Runtime, spec: CampaignSpec) -> Plan:
-    items = Items(spec, runtime.catalogue, folder=Path())
-    reader, plan, read = items.read(), Plan(), 0
-    while came := await asyncio.to_thread(
-        plan.add, runtime.catalogue, spec, itertools.islice(reader, CHECKED_AT_ONCE)
-    ):
-        read += came
-        if read > ITEMS_MOST:
-            raise ApiError(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                f"more than {ITEMS_MOST:,} jobs came; `pressroom campaign start` takes them",
-            )
-    plan.refuse("spec", too_many(plan, spec))
+    plan = await asyncio.to_thread(plan_inline, runtime.catalogue, spec, most_jobs=ITEMS_MOST)
     if plan.problems:
         more = plan.problem_count - len(plan.problems)
         said = [*plan.problems, *([f"and {more:,} more"] if more else [])]

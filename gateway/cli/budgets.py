@@ -157,6 +157,9 @@ async def _add(
 @budgets_app.command()
 def show(
     name: Annotated[str | None, typer.Argument(help="Of this one alone.")] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Those of campaigns that are complete, too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show budgets: what is spent, what is reserved for jobs that run, and what is left.
@@ -171,7 +174,7 @@ def show(
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
             ids = None if name is None else [await find_budget(session, name)]
-            states = await list_budgets(session, ids=ids)
+            states = await list_budgets(session, ids=ids, ended=all_ or name is not None)
         _show(states, as_json=as_json, whole=name is not None)
 
     run(body)

@@ -191,8 +191,9 @@ def test_every_body_has_an_example_that_its_own_form_takes(document, served, key
     ]
     assert len(bodies) >= 10
     with httpx.Client(base_url=served, headers={"Authorization": f"Bearer {key}"}) as client:
-        for one in client.get("/api/v1/schedules").json()["schedules"]:  # of the example's name
-            client.delete(f"/api/v1/schedules/{one['id']}").raise_for_status()
+        for kind in ("schedules", "budgets"):  # of the examples' names
+            for one in client.get(f"/api/v1/{kind}").json()[kind]:
+                client.delete(f"/api/v1/{kind}/{one['id']}").raise_for_status()
     for name, reference in bodies:
         form = document["components"]["schemas"][reference.rpartition("/")[2]]
         [example] = form["examples"]

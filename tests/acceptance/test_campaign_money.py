@@ -107,8 +107,10 @@ def test_a_campaign_is_capped_raised_and_finished_and_the_bill_agrees(stack, pre
     summary = pressroom.read("campaign", "watch", campaign)
 
     assert (summary["completed"], summary["failed"]) == (JOBS, 0)
+    wait_until(show, lambda one: one["completed_at"])
     spent = billed(stack) - before
-    [budget] = pressroom.read("budget", "show")
+    assert pressroom.read("budget", "show") == []  # it is complete
+    [budget] = pressroom.read("budget", "show", "--all")
     assert Decimal(str(budget["spent_usd"])) == pytest.approx(spent, abs=Decimal("0.0001"))
     assert budget["reserved_usd"] == 0
     rows = pressroom.read("spend", "--by", "campaign")

@@ -10,9 +10,11 @@ from standardwebhooks.webhooks import Webhook
 
 from models.announcement import AnnouncementType, announce
 from models.base import new_id
-from models.campaign import add_campaign, get_campaign
+from models.campaign import add_campaign, close_campaign, get_campaign
+from models.event import find_place, list_events
 from models.interventions import retry_jobs
 from models.job import JobState
+from models.key import Scope
 from models.transitions import NewJob, claim_submissions, end, enqueue_jobs, move_jobs
 from tasks.announce import announce_campaigns, send_announcements
 from tests.integration.conftest import FLUX
@@ -200,6 +202,39 @@ async def test_what_is_retried_is_told_of_again(runtime, run, receiver, add, fin
     told = [orjson.loads(body) for _, body in receiver.requests]
     assert [(one["failed"], one["completed"]) for one in told] == [(2, 0), (0, 2)]
     assert len(set(receiver.ids())) == 2
+
+
+async def test_those_who_listen_are_told_too_its_own_key_among_them(
+    runtime, run, add, finish, issue
+):
+    _, key = await issue("studio", Scope.RUN)
+    campaign_id = await add()
+
+    async def give(session):
+        await session.execute(text("UPDATE campaigns SET key_id = :key"), {"key": key})
+
+    await run(give)
+    before = await run(find_place)
+    await finish()
+    await announce_campaigns(runtime)
+
+    events = await run(list_events, after=before, limit=100, owner=key)
+
+    assert [(one.type, one.campaign_id) for one in events] == [("campaign.completed", campaign_id)]
+
+
+async def test_one_without_a_specification_is_complete_once_it_is_closed(runtime, run, finish):
+    campaign_id = await run(add_campaign, name="file", endpoint=FLUX)
+    job = NewJob(id=new_id(), endpoint=FLUX, input={}, campaign_id=campaign_id, position=0)
+    await run(enqueue_jobs, [job])
+    await finish()
+    await announce_campaigns(runtime)
+    assert (await run(get_campaign, campaign_id)).completed_at is None
+
+    await run(close_campaign, campaign_id)
+    await announce_campaigns(runtime)
+
+    assert (await run(get_campaign, campaign_id)).completed_at is not None
 
 
 async def test_an_address_of_this_network_is_not_reached(runtime, run, database):

@@ -78,7 +78,7 @@ async def test_one_of_another_key_is_not_there(gateway_app, client, issue):
         ({"endpoint": "never/was"}, 422, "an endpoint's id is letters"),
         ({"matrix": {"seed": list(range(400)), "num": list(range(300))}}, 422, "matrix"),
         ({"colour": "red"}, 422, "colour: no such field"),
-        ({"prompts": {"file": "foxes.tsv"}}, 422, "prompts in the specification were wanted"),
+        ({"prompts": {"file": "foxes.tsv"}}, 422, "prompts: a list was wanted, a file came"),
         ({"budget": 0}, 422, "budget"),
         ({"max_jobs": 3}, 422, "4 jobs came, at most 3 were wanted"),
         ({"prompts": ["a"] * 11_000}, 422, "more than 20,000 jobs came"),

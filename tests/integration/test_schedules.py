@@ -1,6 +1,7 @@
 """Schedules: each fire is decided once, whoever looks and whatever dies; and what runs meet."""
 
 import asyncio
+import dataclasses
 import datetime as dt
 from decimal import Decimal
 
@@ -12,6 +13,7 @@ import tasks.expand
 import tasks.tick
 from endpoints.catalogue import Catalogue
 from models.base import new_id
+from models.budget import list_budgets
 from models.campaign import add_campaign, get_campaign, list_campaigns
 from models.schedule import ScheduleNameTaken, get_schedule, list_schedules, remove_schedule
 from models.schedule_run import RunOutcome, list_buffered, list_runs
@@ -648,3 +650,36 @@ async def test_runs_that_are_open_are_found_by_their_unended_jobs(runtime, run, 
     await tick_schedules(runtime, MIDNIGHT + 2 * HOUR)
 
     assert await read(schedule_id) == [(1, "started"), (2, "skipped")]
+
+
+async def test_one_that_nobody_thought_of_keeps_no_other_from_its_time(
+    runtime, create, sent, monkeypatch
+):
+    broken, good = await create("broken"), await create("good")
+    tick = tasks.tick.tick_schedule
+
+    async def tick_one(given_runtime, schedule_id, now):
+        if schedule_id == broken:
+            raise ZeroDivisionError
+        return await tick(given_runtime, schedule_id, now)
+
+    monkeypatch.setattr(tasks.tick, "tick_schedule", tick_one)
+
+    assert await tick_schedules(runtime, MIDNIGHT + HOUR) == 1
+
+    assert len(sent) == 1
+    assert good != broken
+
+
+async def test_each_run_brings_its_budget_along(runtime, run, create):
+    spec = {**SPEC, "budget": 2, "tags": ["nightly"], "pace": {"max_in_flight": 3}}
+    await create(contents=dataclasses.replace(CONTENTS, spec=spec))
+
+    await tick_schedules(runtime, MIDNIGHT + HOUR)
+    await tick_schedules(runtime, MIDNIGHT + 2 * HOUR)
+
+    budgets = await run(list_budgets)
+    assert [one.limit_usd for one in budgets] == [2] * len(budgets)
+    campaigns = await run(list_campaigns, limit=10)
+    assert {one.campaign_id for one in budgets} == {one.id for one in campaigns}
+    assert [(one.tags, one.max_in_flight) for one in campaigns] == [(["nightly"], 3)] * len(budgets)

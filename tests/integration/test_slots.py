@@ -7,10 +7,12 @@ from sqlalchemy import text
 
 from gateway.explain import explain
 from models.base import new_id
+from models.budget import add_budget, list_budgets, remove_budget
 from models.campaign import add_campaign
 from models.job import JobState
 from models.job_queries import JobFilter, list_jobs
 from models.room import make_room
+from models.slots import is_any_limited
 from models.transitions import (
     NewJob,
     accept,
@@ -159,6 +161,25 @@ async def test_why_it_waits_is_said(run, claim, campaign):
     said = {explain(job, [], {}) for job in jobs if job.held}
 
     assert said == {"as many jobs of its campaign are in flight as it wants"}
+
+
+async def test_claims_ask_for_limits_only_while_there_are_any(run, execute, campaign):
+    assert await run(is_any_limited)
+    await execute("UPDATE campaigns SET completed_at = now()")
+    assert not await run(is_any_limited)
+
+    await run(add_budget, name="of it", limit_usd=1, campaign_id=campaign)
+    assert not await run(is_any_limited)
+    await execute("UPDATE campaigns SET completed_at = NULL, max_in_flight = NULL")
+    assert await run(is_any_limited)
+    assert len(await run(list_budgets, ended=False)) == 1
+
+    await execute("UPDATE campaigns SET completed_at = now()")
+    assert await run(list_budgets, ended=False) == []
+    everybodys = await run(add_budget, name="everybody", limit_usd=1)
+    assert await run(is_any_limited)
+    await run(remove_budget, everybodys)
+    assert not await run(is_any_limited)
 
 
 @pytest.mark.parametrize(("most", "more"), [(9, 5), (None, 26), (2, 0)])

@@ -52,17 +52,13 @@ def upgrade() -> None:
     op.add_column("campaigns", moment("paced_at"))
     op.add_column("campaigns", moment("completed_at"))
     op.create_check_constraint(op.f("campaigns_some_in_flight"), "campaigns", "max_in_flight > 0")
+    # What ended before is no news.
+    op.execute("""
+        UPDATE campaigns SET completed_at = now() WHERE total IS NOT NULL AND NOT EXISTS (
+            SELECT FROM jobs WHERE campaign_id = campaigns.id AND finished_at IS NULL)
+    """)
     op.create_index(
-        "campaigns_limited",
-        "campaigns",
-        ["id"],
-        postgresql_where=sa.text("max_in_flight IS NOT NULL AND completed_at IS NULL"),
-    )
-    op.create_index(
-        "campaigns_open",
-        "campaigns",
-        ["id"],
-        postgresql_where=sa.text("spec IS NOT NULL AND completed_at IS NULL"),
+        "campaigns_open", "campaigns", ["id"], postgresql_where=sa.text("completed_at IS NULL")
     )
     _add_budgets()
     op.create_table(
@@ -146,6 +142,12 @@ def _add_budgets() -> None:
         ["name"],
         unique=True,
         postgresql_where=sa.text("removed_at IS NULL"),
+    )
+    op.create_index(
+        "budgets_of_no_campaign",
+        "budgets",
+        ["id"],
+        postgresql_where=sa.text("removed_at IS NULL AND campaign_id IS NULL"),
     )
     for name, column in (
         ("budgets_of_key", "key_id"),
