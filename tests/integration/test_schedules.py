@@ -40,6 +40,10 @@ SPEC = {"name": "nightly", "endpoint": FLUX, "prompts": ["a fox", "an owl"]}
 CONTENTS = Contents(spec=SPEC, rows_key=None, jobs=2, usd=Decimal("0.02"), unpriced=0)
 
 
+class Killed(BaseException):
+    """As a process that dies: nothing catches it."""
+
+
 @pytest.fixture(autouse=True)
 def sent(monkeypatch):
     """The campaigns that workers were sent for."""
@@ -276,11 +280,11 @@ async def test_if_it_dies_before_it_cancels_the_next_tick_does(
     await expand_campaign(runtime, first.id)
 
     async def die(*_):
-        raise RuntimeError("killed")
+        raise Killed
 
     with monkeypatch.context() as patch:
         patch.setattr(tasks.tick, "_cancel_some", die)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(Killed):
             await tick_schedules(runtime, MIDNIGHT + 2 * HOUR)
     await tick_schedules(runtime, MIDNIGHT + 2 * HOUR)
 
@@ -298,11 +302,11 @@ async def test_if_it_dies_before_it_sends_the_sweep_expands_it(
     schedule_id = await create()
 
     def die(*_):
-        raise RuntimeError("killed")
+        raise Killed
 
     with monkeypatch.context() as patch:
         patch.setattr(tasks.tick, "send_expand", die)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(Killed):
             await tick_schedules(runtime, MIDNIGHT + HOUR)
 
     assert await tick_schedules(runtime, MIDNIGHT + HOUR) == 0
