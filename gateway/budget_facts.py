@@ -107,8 +107,11 @@ def read_zone(given: str) -> ZoneInfo:
         raise BadBudget(f"zone: {error}") from error
 
 
-def read_moment(given: str, *, now: dt.datetime) -> dt.datetime:
+def read_moment(field: str, given: str, *, now: dt.datetime) -> dt.datetime:
     """A day, a time with its zone, or how long ago: 30d, 12h.
+
+    Args:
+        field: what to call it in messages.
 
     Raises:
         BadBudget: it is none of them.
@@ -118,9 +121,10 @@ def read_moment(given: str, *, now: dt.datetime) -> dt.datetime:
     except ValueError:
         try:
             return now - dt.timedelta(seconds=parse_span(given))
-        except ValueError:
+        except (ValueError, OverflowError):
             raise BadBudget(
-                f"{given!r} came; a day as 2026-11-28, a time, or how long ago (30d) was wanted"
+                f"{field}: a day (2026-11-28), a time, or how long ago (30d) was wanted, "
+                f"{given!r} came"
             ) from None
     return read if read.tzinfo else read.replace(tzinfo=now.tzinfo)
 

@@ -27,6 +27,7 @@ async def summarize(
         progress = await count_jobs(session, campaign_id)
         endings = await count_endings(session, campaign_id)
         budgets = await list_budgets(session, campaign_id=campaign_id)
+        holding = await list_budgets(session, holding=campaign_id)
     left = None
     if not progress.settled:
         left = await estimate_seconds_left(runtime, campaign)
@@ -35,6 +36,10 @@ async def summarize(
         "seconds_left": None if left is None else round(left, 1),
         "failures": [_describe_ending(ending) for ending in endings],
         "budgets": [describe_budget(budget) for budget in budgets],
+        "held_by": [
+            {"budget": one.name, "jobs": one.held, "left_usd": float(one.left_usd)}
+            for one in holding
+        ],
     }
 
 

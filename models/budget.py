@@ -330,10 +330,12 @@ async def list_budgets(
     campaign_id: UUID | None = None,
     owner: UUID | None = None,
     ended: bool = True,
+    holding: UUID | None = None,
 ) -> Sequence[BudgetState]:
     """By name, those that were not removed.
 
     Args:
+        holding: those that hold jobs of this campaign, whosever they are; `held` is of it alone.
         ended: of campaigns that are complete, too.
         owner: a key whose own they are; None: everybody's.
     """
@@ -344,7 +346,8 @@ async def list_budgets(
                 coalesce(reserved_usd, 0) AS reserved_usd, coalesce(spent_usd, 0) AS spent_usd,
                 warned_at IS NOT NULL AS warned, capped_at IS NOT NULL AS capped,
                 (SELECT count(*) FROM jobs
-                 WHERE state = 'queued' AND held_by = budgets.id) AS held
+                 WHERE state = 'queued' AND held_by = budgets.id
+                   AND (CAST(:holding AS uuid) IS NULL OR jobs.campaign_id = :holding)) AS held
             FROM budgets
             LEFT JOIN budget_periods
                 ON budget_periods.budget_id = budgets.id AND starts_at = {STARTS_AT}
@@ -355,6 +358,9 @@ async def list_budgets(
               AND (CAST(:campaign_id AS uuid) IS NULL OR budgets.campaign_id = :campaign_id)
               AND (CAST(:owner AS uuid) IS NULL OR budgets.key_id = :owner)
               AND (:ended OR campaigns.completed_at IS NULL)
+              AND (CAST(:holding AS uuid) IS NULL OR EXISTS (
+                SELECT FROM jobs WHERE state = 'queued' AND held_by = budgets.id
+                  AND jobs.campaign_id = :holding))
             ORDER BY budgets.name
         """),  # noqa: S608 -- constants
         {
@@ -362,6 +368,7 @@ async def list_budgets(
             "campaign_id": campaign_id,
             "owner": owner,
             "ended": ended,
+            "holding": holding,
         },
     )
     return [
@@ -390,14 +397,19 @@ async def list_budgets(
     ]
 
 
-async def find_budget(session: AsyncSession, name: str) -> UUID:
+async def find_budget(session: AsyncSession, name: str, *, removed: bool = False) -> UUID:
     """
+    Args:
+        removed: one that was removed will do, the newest of them.
+
     Raises:
-        NotFound: there is none of this name, or no longer.
+        NotFound: there is none of this name.
     """
-    found: UUID | None = await session.scalar(
-        select(Budget.id).where(Budget.name == name, Budget.removed_at.is_(None))
-    )
+    statement = select(Budget.id).where(Budget.name == name)
+    if not removed:
+        statement = statement.where(Budget.removed_at.is_(None))
+    statement = statement.order_by(Budget.removed_at.desc().nulls_first(), Budget.id.desc())
+    found: UUID | None = await session.scalar(statement.limit(1))
     if found is None:
         raise NotFound("budget", name)
     return found
@@ -436,12 +448,12 @@ async def raise_alarms(session: AsyncSession) -> Sequence[Alarm]:
             FROM (
                 SELECT budget_id, starts_at,
                     capped_at IS NOT NULL AND announced_at IS NULL AS capped
-                FROM budgets JOIN budget_periods
-                    ON budget_periods.budget_id = budgets.id AND starts_at = {STARTS_AT}
+                FROM budgets JOIN budget_periods ON budget_periods.budget_id = budgets.id
                 WHERE removed_at IS NULL AND (
+                    -- Also of a period that has just come to its end.
                     capped_at IS NOT NULL AND announced_at IS NULL
-                    OR warned_at IS NULL AND reserved_usd + spent_usd
-                        >= limit_usd * CAST(warn_at AS numeric))
+                    OR starts_at = {STARTS_AT} AND warned_at IS NULL
+                        AND reserved_usd + spent_usd >= limit_usd * CAST(warn_at AS numeric))
                 ORDER BY budget_id FOR UPDATE OF budget_periods SKIP LOCKED
             ) AS due
             WHERE budget_periods.budget_id = due.budget_id

@@ -147,8 +147,12 @@ async def claim_unexpanded(session: AsyncSession, *, idle_seconds: float) -> Seq
     ).all()
 
 
-async def advance(session: AsyncSession, campaign_id: UUID, *, start: int, end: int) -> bool:
+async def advance(
+    session: AsyncSession, campaign_id: UUID, *, start: int, end: int, paced_at: dt.datetime | None
+) -> bool:
     """Items from `start` up to `end` are enqueued in this transaction; False: somebody else did.
+
+    The same if it has another pace by now than the one that began at `paced_at`.
 
     Two that expand the same campaign at once: the second waits for the first, and then gives way.
     """
@@ -156,10 +160,10 @@ async def advance(session: AsyncSession, campaign_id: UUID, *, start: int, end: 
         text("""
             UPDATE campaigns SET expanded = :end, expanded_at = now()
             WHERE id = :id AND expanded = :start AND total IS NULL AND problem IS NULL
-              AND paused_at IS NULL
+              AND paused_at IS NULL AND paced_at IS NOT DISTINCT FROM :paced_at
             RETURNING id
         """),
-        {"id": campaign_id, "start": start, "end": end},
+        {"id": campaign_id, "start": start, "end": end, "paced_at": paced_at},
     )
     return moved.first() is not None
 
@@ -180,17 +184,25 @@ async def complete_campaigns(session: AsyncSession) -> Sequence[Campaign]:
 
     All their jobs have ended, and every file is stored or given up; whoever asks tells of it.
     """
+    # A statement of its own: jobs that are just being retried are seen by the one after it.
+    open_ones = await session.scalars(
+        text("""
+            SELECT id FROM campaigns WHERE completed_at IS NULL AND total IS NOT NULL
+            ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+        """)
+    )
     rows = await session.scalars(
         text(f"""
             UPDATE campaigns SET completed_at = now()
-            WHERE completed_at IS NULL AND total IS NOT NULL
+            WHERE id = ANY(:ids)
               AND NOT EXISTS (
                 SELECT FROM jobs WHERE campaign_id = campaigns.id AND state IN ({_OPEN}))
               AND NOT EXISTS (
                 SELECT FROM artifacts JOIN jobs ON jobs.id = job_id
                 WHERE artifacts.state = 'pending' AND campaign_id = campaigns.id)
             RETURNING id
-        """)  # noqa: S608 -- a constant
+        """),  # noqa: S608 -- a constant
+        {"ids": open_ones.all()},
     )
     ids = rows.all()
     return (await session.scalars(select(Campaign).where(Campaign.id.in_(ids)))).all()

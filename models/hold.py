@@ -16,6 +16,7 @@ early is refused again.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import text
@@ -58,6 +59,13 @@ async def set_campaign_paused(session: AsyncSession, campaign_id: UUID, *, pause
     return bool(row[0])
 
 
+async def lock_campaign(session: AsyncSession, campaign_id: UUID) -> None:
+    """Nobody else changes its row until this transaction ends; jobs may be added to it."""
+    await session.execute(
+        text("SELECT FROM campaigns WHERE id = :id FOR NO KEY UPDATE"), {"id": campaign_id}
+    )
+
+
 async def list_unsettled(session: AsyncSession) -> Sequence[Unsettled]:
     rows = await session.execute(
         text(
@@ -68,11 +76,15 @@ async def list_unsettled(session: AsyncSession) -> Sequence[Unsettled]:
 
 
 async def settle(session: AsyncSession, campaign_id: UUID, *, paused: bool) -> None:
-    """All its jobs are as it is, unless it was changed since."""
+    """All its jobs are as it is, unless it was changed since.
+
+    Of one that is paused, once none is left that may just be coming back to the queue.
+    """
     await session.execute(
         text("""
             UPDATE campaigns SET unsettled = false
-            WHERE id = :id AND (paused_at IS NOT NULL) = :paused
+            WHERE id = :id AND (paused_at IS NOT NULL) = :paused AND NOT (:paused AND EXISTS (
+                SELECT FROM jobs WHERE campaign_id = :id AND state IN ('submitting', 'unknown')))
         """),
         {"id": campaign_id, "paused": paused},
     )
@@ -101,8 +113,8 @@ async def release_jobs(
     """Let held jobs of a campaign that goes on come due; returns the endpoint of each.
 
     Args:
-        gap_seconds: between one and the next, if it is paced. The first of those that still wait
-            is due now, so that it comes to the same in however many steps it is done.
+        gap_seconds: between one and the next, if it is paced. They come after those that wait
+            already, so that it comes to the same in however many steps it is done.
     """
     released = await session.scalars(
         text(f"""
@@ -112,10 +124,11 @@ async def release_jobs(
                   AND (SELECT paused_at IS NULL FROM campaigns WHERE campaigns.id = :id)
                 ORDER BY id LIMIT :limit FOR UPDATE
             )
-            UPDATE jobs SET next_at = now() + make_interval(secs => :gap * greatest(0,
-                held.position - (SELECT min(position) FROM jobs AS waiting
-                    WHERE waiting.campaign_id = :id AND waiting.state = 'queued')))
-            FROM held WHERE jobs.id = held.id
+            UPDATE jobs SET next_at = now() + make_interval(secs => :gap * (place - 1 + (
+                SELECT count(*) FROM jobs AS waiting
+                WHERE waiting.campaign_id = :id AND waiting.state = 'queued' AND NOT {HELD})))
+            FROM (SELECT id, row_number() OVER (ORDER BY position, id) AS place FROM held) AS held
+            WHERE jobs.id = held.id
             RETURNING endpoint
         """),  # noqa: S608 -- constants
         {"id": campaign_id, "limit": limit, "gap": gap_seconds},
@@ -127,8 +140,10 @@ REFUSED_MOST = 5_000  # jobs that one claim takes out of line behind the one tha
 RELEASED_MOST = 5_000  # at once, of one budget or campaign
 
 
-async def hold_behind(session: AsyncSession, campaign_id: UUID, *, held_by: UUID) -> int:
-    """A job of the campaign was refused: those that are due as well would be, one claim by one."""
+async def hold_behind(
+    session: AsyncSession, campaign_id: UUID, *, held_by: UUID, at_least_usd: Decimal
+) -> int:
+    """A job of the campaign was refused: those that are due, and as dear, would be one by one."""
     return count_rows(
         await session.execute(
             text(f"""
@@ -136,10 +151,10 @@ async def hold_behind(session: AsyncSession, campaign_id: UUID, *, held_by: UUID
                 WHERE id IN (
                     SELECT id FROM jobs
                     WHERE campaign_id = :id AND state = 'queued' AND NOT {HELD}
-                      AND next_at <= now()
+                      AND next_at <= now() AND coalesce(estimate_usd, 0) >= :usd
                     LIMIT {REFUSED_MOST} FOR UPDATE SKIP LOCKED)
             """),  # noqa: S608 -- constants
-            {"id": campaign_id, "held_by": held_by},
+            {"id": campaign_id, "held_by": held_by, "usd": at_least_usd},
         )
     )
 
@@ -168,7 +183,7 @@ async def list_holders(session: AsyncSession) -> set[UUID]:
 async def release_for_money(session: AsyncSession, budget_ids: Collection[UUID]) -> Collection[str]:
     """Let as many jobs that these budgets hold come due as their money suffices for.
 
-    The oldest first, but for those dearer than all that is left. Returns the endpoint of each.
+    The cheapest first, and of those the oldest. Returns the endpoint of each.
     """
     released = await session.scalars(
         text(f"""
@@ -181,11 +196,11 @@ async def release_for_money(session: AsyncSession, budget_ids: Collection[UUID])
                 WHERE budgets.id = ANY(:ids)
             ), fitting AS MATERIALIZED (
                 SELECT job.id FROM room CROSS JOIN LATERAL (
-                    SELECT id, sum(usd) OVER (ORDER BY id) AS so_far FROM (
+                    SELECT id, sum(usd) OVER (ORDER BY usd, id) AS so_far FROM (
                         SELECT id, coalesce(estimate_usd, 0) AS usd FROM jobs
                         WHERE state = 'queued' AND held_by = room.id
                           AND coalesce(estimate_usd, 0) <= room.usd
-                        ORDER BY id LIMIT {RELEASED_MOST}) AS waiting
+                        ORDER BY coalesce(estimate_usd, 0), id LIMIT {RELEASED_MOST}) AS waiting
                 ) AS job
                 WHERE room.usd > 0 AND so_far <= room.usd
             )
@@ -204,7 +219,7 @@ async def release_for_slots(
 ) -> Collection[str]:
     """Let as many jobs that these campaigns hold come due as may be in flight besides.
 
-    What is due and not sent yet takes up room, too. Returns the endpoint of each.
+    What is due and about to be sent takes up room, too. Returns the endpoint of each.
     """
     released = await session.scalars(
         text(f"""
@@ -216,14 +231,18 @@ async def release_for_slots(
                     ) - (
                         SELECT count(*) FROM jobs
                         WHERE campaign_id = campaigns.id AND state = 'queued' AND NOT {HELD}
-                          AND next_at <= now())) END AS jobs
+                          AND next_at <= now() AND NOT EXISTS (
+                            SELECT FROM lanes
+                            WHERE stage = 'submit' AND lanes.endpoint = jobs.endpoint
+                              AND (paused OR closed_until > now())))) END AS jobs
                 FROM campaigns WHERE campaigns.id = ANY(:ids)
             )
             UPDATE jobs SET next_at = now(), held_by = NULL
             WHERE id IN (
                 SELECT job.id FROM room CROSS JOIN LATERAL (
                     SELECT id FROM jobs WHERE state = 'queued' AND held_by = room.id
-                    ORDER BY id LIMIT least(room.jobs, {RELEASED_MOST}) FOR UPDATE SKIP LOCKED
+                    ORDER BY coalesce(estimate_usd, 0), id
+                    LIMIT least(room.jobs, {RELEASED_MOST}) FOR UPDATE SKIP LOCKED
                 ) AS job)
             RETURNING endpoint
         """),  # noqa: S608 -- constants

@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import count_rows
 from models.job import TERMINAL, JobState, Reason
+from models.reservation import settle_reservations
 from models.shelf import take_back
+from models.slots import is_any_limited
 
 
 async def cancel_jobs(
@@ -99,6 +101,16 @@ async def retry_jobs(session: AsyncSession, *, job_ids: Sequence[UUID]) -> dict[
     Returns id to endpoint of those: a job that is under way, completed, was cancelled, or does not
     exist, is not among them. Their producers will be told of the new end.
     """
+    # First: whoever finds a campaign complete finds these jobs, or is waited for.
+    await session.execute(
+        text("""
+            SELECT FROM campaigns WHERE id IN (SELECT campaign_id FROM jobs WHERE id = ANY(:ids))
+            ORDER BY id FOR NO KEY UPDATE
+        """),
+        {"ids": list(job_ids)},
+    )
+    if await is_any_limited(session):  # by how they ended, which is about to be dropped
+        await settle_reservations(session, job_ids=job_ids)
     await take_back(session, job_ids)
     rows = await session.execute(
         text("""

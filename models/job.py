@@ -147,6 +147,7 @@ class Job(Base):
         Index(
             "jobs_refused",  # hold.list_holders, hold.release_for_money, hold.release_for_slots
             "held_by",
+            text("coalesce(estimate_usd, 0)"),
             "id",
             postgresql_where=text("state = 'queued' AND held_by IS NOT NULL"),
         ),

@@ -2,7 +2,8 @@
 
     due = paced_at + (position - pace_from) * gap
 
-where the gap spreads what is left of it evenly over the time that it is to take.
+where the gap spreads what is left of it evenly over the time that it is to take. A pace that begins
+anew is first that of the jobs that wait, in their order, and then that of the items that come.
 """
 
 from collections.abc import Sequence
@@ -16,17 +17,19 @@ from models.base import HELD
 
 
 async def begin_pace(session: AsyncSession, campaign_id: UUID, *, over: float | None) -> int:
-    """It begins anew, now, with the first item that waits; returns the position of that."""
+    """It begins anew, now; returns how many jobs wait, of which the first is due."""
     return int(
         await session.scalar(
             text("""
                 UPDATE campaigns SET paced_at = now(),
-                    pace_from = coalesce((SELECT min(position) FROM jobs
-                        WHERE campaign_id = :id AND state = 'queued'), expanded),
-                    spec = jsonb_set(coalesce(spec, '{}'), '{pace}',
+                    -- So that the first that is enqueued later comes after all that wait.
+                    pace_from = expanded - waiting.jobs,
+                    spec = jsonb_set(spec, '{pace}',
                         coalesce(spec -> 'pace', '{}')
                             || jsonb_build_object('over', CAST(:over AS float)))
-                WHERE id = :id RETURNING pace_from
+                FROM (SELECT count(*) AS jobs FROM jobs
+                      WHERE campaign_id = :id AND state = 'queued') AS waiting
+                WHERE id = :id RETURNING waiting.jobs
             """),
             {"id": campaign_id, "over": over},
         )
@@ -57,27 +60,44 @@ class Spread:
 
 
 async def spread_jobs(
-    session: AsyncSession, campaign_id: UUID, *, gap_seconds: float, after: int, limit: int
+    session: AsyncSession,
+    campaign_id: UUID,
+    *,
+    gap_seconds: float,
+    after: int,
+    done: int,
+    limit: int,
 ) -> Spread:
     """Give queued jobs behind a position the time that their campaign's pace has for them.
 
     Those that are held have none, and get it as they are released.
+
+    Args:
+        done: how many of those that wait stand before them.
     """
     rows = (
         await session.execute(
             text(f"""
                 UPDATE jobs SET virtual_start = NULL,
                     next_at = campaigns.paced_at
-                        + make_interval(secs => :gap * greatest(position - pace_from, 0))
-                FROM campaigns
-                WHERE campaigns.id = :id AND jobs.id IN (
-                    SELECT id FROM jobs
-                    WHERE campaign_id = :id AND state = 'queued' AND NOT {HELD}
-                      AND position > :after
-                    ORDER BY position LIMIT :limit FOR UPDATE)
+                        + make_interval(secs => :gap * (:done + place - 1))
+                FROM campaigns, (
+                    SELECT id, row_number() OVER (ORDER BY position) AS place FROM (
+                        SELECT id, position FROM jobs
+                        WHERE campaign_id = :id AND state = 'queued' AND NOT {HELD}
+                          AND position > :after
+                        ORDER BY position LIMIT :limit FOR UPDATE) AS locked
+                ) AS waiting
+                WHERE campaigns.id = :id AND jobs.id = waiting.id
                 RETURNING jobs.endpoint, jobs.position
             """),  # noqa: S608 -- a constant
-            {"id": campaign_id, "gap": gap_seconds, "after": after, "limit": limit},
+            {
+                "id": campaign_id,
+                "gap": gap_seconds,
+                "after": after,
+                "done": done,
+                "limit": limit,
+            },
         )
     ).all()
     last = max((row.position for row in rows), default=None)

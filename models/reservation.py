@@ -221,17 +221,25 @@ async def _write(
 # How a reservation has ended that ended so `before` (null: it is open); null: not, or not anew.
 _END = """
     CASE WHEN attempts.cost_usd IS NOT NULL THEN 'spent'
+        -- It was taken after all, and came to an end that may be billed.
+        WHEN {before} = 'released' AND attempts.upstream_id = jobs.upstream_id
+            AND jobs.finished_at IS NOT NULL
+            AND jobs.reason IS DISTINCT FROM 'upstream_failed' THEN 'presumed'
         WHEN {before} IS NOT NULL THEN NULL
         WHEN attempts.answer IN ('busy', 'refused', 'unsent') OR attempts.fate = 'absent'
             OR attempts.answer = 'fault' AND attempts.upstream_id IS NULL THEN 'released'
         WHEN attempts.fate IS NOT NULL THEN 'presumed'
+        -- Of an earlier run, or another attempt than the one that the job came to its end by.
+        WHEN attempts.number <= jobs.attempts_before
+            OR attempts.upstream_id IS DISTINCT FROM jobs.upstream_id THEN {earlier}
         WHEN jobs.finished_at IS NULL THEN NULL
         -- A generation that fails is not billed; of one that was stopped nobody says.
         WHEN jobs.state = 'failed' AND jobs.reason = 'upstream_failed' THEN 'released'
         ELSE 'presumed' END
 """
-_SETTLED = _END.format(before="reservations.ended")
-_CAME_BEFORE = _END.format(before="CAST(NULL AS text)")
+_SETTLED = _END.format(before="reservations.ended", earlier="'presumed'")
+# Most of those that were sent again had failed, which is free.
+_CAME_BEFORE = _END.format(before="CAST(NULL AS text)", earlier="'released'")
 
 
 async def settle_reservations(

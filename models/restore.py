@@ -206,7 +206,16 @@ def carry_over(connection: Connection) -> Carried:
         update="total = greatest(campaigns.total, excluded.total),"
         " expanded = greatest(campaigns.expanded, excluded.expanded)",
     )
-    # Money that was spent since is spent.
+    # Money that was spent since is spent. A name that is another's by now is that one's.
+    connection.execute(
+        text(f"""
+            UPDATE budgets SET removed_at = now()
+            WHERE removed_at IS NULL AND EXISTS (
+                SELECT FROM {ASIDE}.budgets AS present
+                WHERE present.name = budgets.name AND present.id <> budgets.id
+                  AND present.removed_at IS NULL)
+        """)  # noqa: S608 -- a constant
+    )
     for model in (Budget, BudgetChange, BudgetPeriod, Announcement):
         _copy(connection, model)
     _carry_schedules(connection)
@@ -252,6 +261,12 @@ def carry_over(connection: Connection) -> Carried:
             WHERE own.job_id = present.job_id
               AND own.at = present.at AND own.type = present.type)""",
         update=None,
+    )
+    connection.execute(
+        text("""
+            UPDATE campaigns SET completed_at = NULL WHERE completed_at IS NOT NULL AND EXISTS (
+                SELECT FROM jobs WHERE campaign_id = campaigns.id AND finished_at IS NULL)
+        """)
     )
     for table in ("jobs", "artifacts"):
         connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))

@@ -16,6 +16,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 IN_FLIGHT_STATES: Final = "'submitting', 'in_queue', 'in_progress', 'unknown'"
 
 
+LIMITS_LOCK: Final = 7_305_846_016
+
+
+async def read_limits(session: AsyncSession) -> bool:
+    """As `is_any_limited`; until this transaction ends, no budget is set that it does not know."""
+    await session.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": LIMITS_LOCK})
+    return await is_any_limited(session)
+
+
+async def hold_off_claims(session: AsyncSession) -> None:
+    """Wait until no claim is under way, and let none begin until this transaction ends."""
+    await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LIMITS_LOCK})
+
+
 async def is_any_limited(session: AsyncSession) -> bool:
     """Whether any budget, or campaign with slots, may refuse a job: most stacks ask no further."""
     statement = text("""

@@ -14,8 +14,9 @@ starts only from states in which no live worker holds the row, or takes the leas
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Unpack
 from uuid import UUID
 
@@ -32,7 +33,7 @@ from models.job import IN_FLIGHT, TERMINAL, TO_POLL, JobState, OnUnknown, Reason
 from models.lane import IN_LINE, Claim, StageName, due_rows
 from models.pulse import GAP_SECONDS, LISTENING
 from models.reservation import OverBudget, reserve
-from models.slots import is_any_limited, take_slots
+from models.slots import read_limits, take_slots
 
 S = JobState
 
@@ -267,7 +268,7 @@ _CLAIM_ROWS = f"""
         WHERE jobs.id = sized.id AND (bytes_so_far <= :bytes OR bytes_so_far = bytes)
         RETURNING jobs.id, jobs.attempt, jobs.input, jobs.on_unknown, jobs.route, jobs.policy,
             jobs.sealed, jobs.attempts_before, jobs.size_class, jobs.campaign_id,
-            jobs.priority, jobs.virtual_start,
+            jobs.priority, jobs.virtual_start, jobs.estimate_usd,
             extract(epoch FROM jobs.deadline_at - now()) AS seconds_left
     )
 """  # noqa: S608 -- built from constants
@@ -292,7 +293,7 @@ async def claim_submissions(session: AsyncSession, **claim: Unpack[Claim]) -> Se
     await join_line(session, claim["endpoint"])
     values = {**claim, "bytes": CLAIM_BYTES}
     rows: Sequence[Any]
-    if await is_any_limited(session):
+    if await read_limits(session):
         rows = (await session.execute(CLAIM_CANDIDATES, values)).all()
         rows = await _pass_limits(session, rows, **claim)
     else:
@@ -340,12 +341,26 @@ async def _pass_limits(
             """),  # noqa: S608 -- a constant
             {"ids": list(refused), "holders": list(refused.values()), "lease": lease},
         )
-        campaigns = {row.id: row.campaign_id for row in rows}
-        for campaign_id, held_by in {(campaigns[job], by) for job, by in refused.items()}:
-            # Of a budget of others as well, the rest is not sure to be refused.
-            if campaign_id is not None and await is_of_campaign(session, held_by, campaign_id):
-                await hold_behind(session, campaign_id, held_by=held_by)
+        await _hold_behind(session, [row for row in rows if row.id in refused], refused)
     return passed
+
+
+async def _hold_behind(
+    session: AsyncSession, rows: Sequence[Any], refused: Mapping[UUID, UUID]
+) -> None:
+    """Of the campaigns of refused jobs, what is due and cannot pass either is held, too."""
+    least: dict[tuple[UUID, UUID], Decimal] = {}
+    for row in rows:
+        if row.campaign_id is not None:
+            key = (row.campaign_id, refused[row.id])
+            usd = row.estimate_usd or Decimal()
+            least[key] = min(least.get(key, usd), usd)
+    for (campaign_id, held_by), usd in least.items():
+        if held_by == campaign_id:  # for want of slots, whatever it costs
+            await hold_behind(session, campaign_id, held_by=held_by, at_least_usd=Decimal())
+        # Of a budget of others as well, the rest is not sure to be refused.
+        elif await is_of_campaign(session, held_by, campaign_id):
+            await hold_behind(session, campaign_id, held_by=held_by, at_least_usd=usd)
 
 
 async def move_jobs(session: AsyncSession, moves: Sequence[Move]) -> set[UUID]:
@@ -492,6 +507,7 @@ async def follow_hints(
                 state = CASE WHEN state IN ('queued', 'submitting', 'unknown') THEN 'in_queue'
                     ELSE state END,
                 lease = NULL,
+                held_by = NULL,
                 upstream_id = coalesce(jobs.upstream_id, hint.upstream_id),
                 submitted_at = coalesce(jobs.submitted_at, hint.sent_at),
                 next_at = now()
@@ -725,6 +741,7 @@ async def begin_direct_job(
         OverBudget: a budget has not enough left; nothing may be written.
     """
     await enqueue_jobs(session, [job])
+    await read_limits(session)
     for budget_id in (await reserve(session, lease=lease, job_ids=[job.id])).values():
         raise OverBudget(budget_id)
     await session.execute(

@@ -86,8 +86,8 @@ async def send_announcements(runtime: Runtime) -> None:
         DatabaseUnavailable: what was sent may be sent again.
     """
     while due := await _claim(runtime):
-        errors = await asyncio.gather(*(_send(runtime, one) for one in due))
-        failed = {one.id: error for one, error in zip(due, errors, strict=True) if error}
+        ends = await asyncio.gather(*(_send(runtime, one) for one in due), return_exceptions=True)
+        failed = {one.id: str(error) for one, error in zip(due, ends, strict=True) if error}
         for one in due:
             if one.id in failed:
                 log.warning("announcement_failed", type=one.type, error=failed[one.id])

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.budget import add_budget, check_limit
 from models.reservation import take_over
+from models.slots import hold_off_claims
 
 
 async def set_budget(session: AsyncSession, **budget: Any) -> UUID:  # noqa: ANN401
@@ -18,6 +19,7 @@ async def set_budget(session: AsyncSession, **budget: Any) -> UUID:  # noqa: ANN
         BelowSpent: less than what is spent already, in this period.
         BudgetTaken, NotFound: as `add_budget`.
     """
+    await hold_off_claims(session)  # or what they are about to send would be under no budget
     budget_id = await add_budget(session, **budget)
     await take_over(session, budget_id)
     await check_limit(session, budget_id)

@@ -115,8 +115,14 @@ async def _expand(runtime: Runtime, campaign: Campaign, local: Path | None) -> b
             if not ended:
                 ahead = make_next()  # meanwhile: it takes as long as Postgres takes for these
             async with runtime.database.begin() as session:
-                if not await advance(session, campaign.id, start=start, end=start + len(jobs)):
-                    return False  # somebody else is at it, or it was cancelled, or paused
+                if not await advance(
+                    session,
+                    campaign.id,
+                    start=start,
+                    end=start + len(jobs),
+                    paced_at=campaign.paced_at,
+                ):
+                    return False  # somebody else is at it, or it was cancelled, paused, paced
                 await enqueue_jobs(session, jobs)
                 if spec.reuse:
                     await _reuse(session, jobs)

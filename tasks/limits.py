@@ -22,6 +22,7 @@ from tasks import control
 from workers.runtime import Runtime
 
 REJECTED_AT_ONCE = 5_000
+STEPS_OF_A_SWEEP = 4
 
 log = structlog.get_logger()
 
@@ -32,12 +33,12 @@ async def keep_limits(runtime: Runtime) -> None:
     async with runtime.database.begin() as session:
         holders = await list_holders(session)
         budgets = await list_budgets(session, ids=holders) if holders else []
-    for budget in budgets:
-        if budget.at_cap is not AtCap.PAUSE:
-            await _end_held(runtime, budget)
     async with runtime.database.begin() as session:
         released = await make_all_room(session)
     await runtime.bells.ring_each(StageName.SUBMIT, released)
+    for budget in budgets:
+        if budget.at_cap is not AtCap.PAUSE:
+            await _end_held(runtime, budget)
 
 
 async def release(runtime: Runtime, holders: Collection[UUID]) -> None:
@@ -49,7 +50,11 @@ async def release(runtime: Runtime, holders: Collection[UUID]) -> None:
 
 
 async def _end_held(runtime: Runtime, budget: BudgetState) -> None:
-    while True:
+    if budget.at_cap is AtCap.STOP:  # before: without a job that is held nobody looks again
+        async with runtime.database.begin() as session:
+            running = await list_in_flight(session, budget.id)
+        await control.cancel(runtime, running)
+    for _ in range(STEPS_OF_A_SWEEP):
         async with runtime.database.begin() as session:
             ended = await reject_held(session, budget.id, name=budget.name, limit=REJECTED_AT_ONCE)
             told = await wake_deliveries(session, ended=list(ended), hold_seconds=0)
@@ -58,10 +63,6 @@ async def _end_held(runtime: Runtime, budget: BudgetState) -> None:
         if not ended:
             break
         log.warning("jobs_over_budget", budget=budget.name, jobs=len(ended))
-    if budget.at_cap is AtCap.STOP:
-        async with runtime.database.begin() as session:
-            running = await list_in_flight(session, budget.id)
-        await control.cancel(runtime, running)
 
 
 async def _raise_alarms(runtime: Runtime) -> None:

@@ -9,6 +9,7 @@ from models.campaign import get_campaign
 from models.hold import (
     hold_jobs,
     list_unsettled,
+    lock_campaign,
     release_jobs,
     set_campaign_paused,
     settle,
@@ -70,6 +71,8 @@ async def _hold_some(runtime: Runtime, campaign_id: UUID) -> bool:
 async def _release_some(runtime: Runtime, campaign_id: UUID) -> bool:
     """The same."""
     async with runtime.database.begin() as session:
+        # Whoever is just holding a job has said so by then, or says so after this.
+        await lock_campaign(session, campaign_id)
         campaign = await get_campaign(session, campaign_id)
         spec = CampaignSpec.model_validate(campaign.spec) if campaign.spec else None
         gap = spec.gap_seconds(campaign.paced_items) if spec else 0.0

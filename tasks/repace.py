@@ -5,6 +5,7 @@ from typing import Final
 from uuid import UUID
 
 from models.campaign import get_campaign
+from models.errors import PressroomError
 from models.lane import StageName
 from models.pace import begin_pace, set_slots, spread_jobs
 from tasks.campaigns.spec import CampaignSpec
@@ -12,6 +13,20 @@ from tasks.limits import release
 from workers.runtime import Runtime
 
 AT_ONCE = 5_000  # jobs a transaction
+
+
+class NoSpecification(PressroomError):
+    """A campaign whose jobs were enqueued one by one, from a file."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} was not started from a specification: how many of it are in flight can "
+            "be changed, the time that it takes cannot"
+        )
 
 
 class Kept(enum.Enum):
@@ -38,15 +53,18 @@ async def repace(
 
     Raises:
         NotFound: there is no such campaign.
+        NoSpecification: its jobs cannot be spread.
     """
     async with runtime.database.begin() as session:
         campaign = await get_campaign(session, campaign_id)
+        if over_seconds is not KEPT and campaign.spec is None:
+            raise NoSpecification(campaign.name)
         if max_in_flight is not KEPT:
             await set_slots(session, campaign_id, most=max_in_flight)
         if over_seconds is not KEPT:
             await begin_pace(session, campaign_id, over=over_seconds)
     spread = 0
-    if over_seconds is not KEPT and campaign.spec:
+    if over_seconds is not KEPT:
         spread = await _spread(runtime, campaign_id)
     await release(runtime, [campaign_id])
     return spread
@@ -60,7 +78,7 @@ async def _spread(runtime: Runtime, campaign_id: UUID) -> int:
     while True:
         async with runtime.database.begin() as session:
             step = await spread_jobs(
-                session, campaign_id, gap_seconds=gap, after=after, limit=AT_ONCE
+                session, campaign_id, gap_seconds=gap, after=after, done=spread, limit=AT_ONCE
             )
         await runtime.bells.ring_each(StageName.SUBMIT, set(step.endpoints))
         if step.last is None:

@@ -476,6 +476,14 @@ class EndingForm(BaseModel):
     error: str | None
 
 
+class HeldForm(BaseModel):
+    """A budget, whosever it is, that jobs wait for."""
+
+    budget: str
+    jobs: int
+    left_usd: float
+
+
 class CampaignForm(BaseModel):
     """`seconds_left`: by limits, pace and forecast; null if it waits for somebody, or has ended."""
 
@@ -506,6 +514,7 @@ class CampaignForm(BaseModel):
     seconds_left: float | None
     failures: list[EndingForm]
     budgets: list[BudgetForm]
+    held_by: list[HeldForm]
 
 
 class CampaignPage(BaseModel):

@@ -43,7 +43,7 @@ from tasks.campaigns.opening import open_campaign
 from tasks.campaigns.plan import Plan, plan_inline
 from tasks.campaigns.spec import CampaignSpec, SpecError, parse_spec
 from tasks.expand import send_expand
-from tasks.repace import KEPT, repace
+from tasks.repace import KEPT, NoSpecification, repace
 from workers.runtime import Runtime
 
 ITEMS_MOST = 20_000  # that are checked while somebody waits; the command line takes more
@@ -82,6 +82,11 @@ async def create(request: Request, caller: Running) -> Response:
     asked = await read_form(request, CampaignRequest)
     runtime = get_state(request).runtime
     spec = _read_spec(asked.spec)
+    if spec.on_complete.celery is not None and not caller.operates:
+        raise ApiError(
+            HTTPStatus.FORBIDDEN,
+            f"on_complete.celery: the key {caller.name!r} may not send tasks; this takes operate",
+        )
     plan = await _plan(runtime, spec)
     campaign_id = None
     if not asked.dry_run:
@@ -135,12 +140,15 @@ async def change(request: Request, campaign_id: UUID, caller: Running) -> Respon
     await _find(runtime, campaign_id, caller.owner)
     given = asked.model_fields_set
     if {"over_seconds", "max_in_flight"} & given:
-        await repace(
-            runtime,
-            campaign_id,
-            over_seconds=asked.over_seconds if "over_seconds" in given else KEPT,
-            max_in_flight=asked.max_in_flight if "max_in_flight" in given else KEPT,
-        )
+        try:
+            await repace(
+                runtime,
+                campaign_id,
+                over_seconds=asked.over_seconds if "over_seconds" in given else KEPT,
+                max_in_flight=asked.max_in_flight if "max_in_flight" in given else KEPT,
+            )
+        except NoSpecification as error:
+            raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
     if asked.paused:
         await hold.pause(runtime, campaign_id)
     elif asked.paused is False:

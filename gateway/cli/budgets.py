@@ -44,7 +44,9 @@ Name = Annotated[str, typer.Argument(help="Its name.")]
 
 @budgets_app.command("set")
 def set_(
-    name: Annotated[str, typer.Argument(help="What to call it; of one that is there, to change.")],
+    name: Annotated[
+        str, typer.Argument(help="Its name: a new one, or that of a budget to change.")
+    ],
     usd: Annotated[str | None, typer.Option(help="The limit, in USD.")] = None,
     key: Annotated[str | None, typer.Option(metavar="ID", help="Of this API key.")] = None,
     campaign: Annotated[str | None, typer.Option(metavar="ID", help="Of this campaign.")] = None,
@@ -56,7 +58,10 @@ def set_(
         str | None, typer.Option(help="Where the day begins: Europe/Berlin; UTC if unset.")
     ] = None,
     warn_at: Annotated[
-        float | None, typer.Option(min=0.01, max=1, help="The share at which word is sent; 0.8.")
+        float | None,
+        typer.Option(
+            min=0.01, max=1, help="Share of the limit at which a warning is sent; 0.8 if unset."
+        ),
     ] = None,
     at_cap: Annotated[
         AtCap | None,
@@ -77,7 +82,7 @@ def set_(
 
     Examples:
 
-        pressroom budget set studio --usd 50 --per month --key 249d250cf543 --zone Europe/Berlin
+        pressroom budget set studio --usd 50 --per month --key 7c1e0a9b42d3 --zone Europe/Berlin
 
         pressroom budget set nightly --usd 5 --per day --tag nightly --at-cap finish_in_flight
 
@@ -104,12 +109,23 @@ def set_(
                     webhook=webhook,
                 )
             else:
-                fixed = {"key": key, "campaign": campaign, "tag": tag, "per": per, "zone": zone}
-                if said := [f"--{one}" for one, value in fixed.items() if value is not None]:
-                    raise BadBudget(
-                        f"{name}: it is there already, and {', '.join(said)} cannot be changed; "
-                        "set one of another name, and remove this one"
-                    )
+                [state] = await list_budgets(session, ids=[budget_id])
+                fixed = {
+                    "key": (key and await resolve_id(session, "api_keys", key), state.key_id),
+                    "campaign": (
+                        campaign and await resolve_id(session, "campaigns", campaign),
+                        state.campaign_id,
+                    ),
+                    "tag": (tag, state.tag),
+                    "per": (per, state.period),
+                    "zone": (zone, state.zone),
+                }
+                for field, (asked, is_now) in fixed.items():
+                    if asked is not None and asked != is_now:
+                        raise BadBudget(
+                            f"{name}: its {field} is {is_now}, and cannot be changed to {asked}; "
+                            "remove it first, or take another name"
+                        )
                 await change_budget(
                     session,
                     budget_id,
@@ -175,6 +191,13 @@ def show(
         async with runtime.database.begin() as session:
             ids = None if name is None else [await find_budget(session, name)]
             states = await list_budgets(session, ids=ids, ended=all_ or name is not None)
+        if not states and not all_ and not as_json:
+            notes.print(
+                "no budgets in force; [bold]budget show --all[/bold] has those of campaigns that "
+                "are complete, [bold]budget set NAME --usd 50[/bold] sets one",
+                soft_wrap=True,
+            )
+            return
         _show(states, as_json=as_json, whole=name is not None)
 
     run(body)
@@ -210,7 +233,7 @@ def ledger(
     limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List each movement of a budget, the latest first.
+    """List each movement of a budget, the latest first; also of one that was removed.
 
     reserved: a job's price, before it was sent. spent: what the upstream says that it cost.
     presumed: it does not say, and may have billed it. released: it was not billed.
@@ -222,7 +245,8 @@ def ledger(
 
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
-            movements = await list_movements(session, await find_budget(session, name), limit=limit)
+            budget_id = await find_budget(session, name, removed=True)
+            movements = await list_movements(session, budget_id, limit=limit)
         if as_json:
             print_json([describe_movement(one) for one in movements])
             return

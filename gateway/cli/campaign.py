@@ -49,7 +49,7 @@ from models.job import JobState, OnUnknown, Reason
 from tasks import control
 from tasks import pause as hold
 from tasks.campaigns.prompt_file import FileFormat
-from tasks.campaigns.span import parse_span
+from tasks.campaigns.span import LONGEST_SECONDS, parse_span
 from tasks.expand import send_expand
 from tasks.repace import KEPT, repace
 from workers.runtime import Runtime
@@ -324,7 +324,7 @@ def pace(
         spread = await repace(
             runtime,
             campaign_id,
-            over_seconds=KEPT if over is None else _read_span(over) if over != "0" else None,
+            over_seconds=KEPT if over is None else _read_pace(over) or None,
             max_in_flight=KEPT if max_in_flight is None else max_in_flight or None,
         )
         said = [] if over is None else [f"{spread:,} jobs have another time"]
@@ -460,6 +460,13 @@ def cancel(
             notes.print("every job of it has ended")
 
     run(body)
+
+
+def _read_pace(said: str) -> float:
+    seconds = 0.0 if said == "0" else _read_span(said)
+    if seconds > LONGEST_SECONDS:
+        raise BadInput(f"--over: at most 365d was wanted, {said} came")
+    return seconds
 
 
 def _read_span(said: str) -> float:

@@ -18,7 +18,9 @@ def compare(
     first: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
     second: Annotated[
         str | None,
-        typer.Argument(metavar="ID", help="Of another; or the first ran on two endpoints."),
+        typer.Argument(
+            metavar="ID", help="The other campaign; if unset, the two endpoints of the first."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="An HTML file; named by both if unset.")
@@ -35,7 +37,7 @@ def compare(
 
     Examples:
 
-        pressroom campaign compare 4d49bec0e98d 249d250cf543 -o schnell-and-dev.html
+        pressroom campaign compare 4d49bec0e98d 9e02d4b71c58 -o schnell-and-dev.html
 
         pressroom campaign compare 4d49bec0e98d --json --results 0 | jq .sides
     """

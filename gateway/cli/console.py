@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from endpoints.catalogue import Basis, Catalogue, Estimate
+from gateway.budget_facts import BadBudget
 from gateway.cli.inputs import BadInput
 from gateway.words import say_usd
 from models.errors import PressroomError
@@ -82,7 +83,7 @@ def run(body: Callable[[Runtime], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(bounded())
-    except (BadInput, InvalidRequest, InvalidSchedule, PromptFileError) as error:
+    except (BadBudget, BadInput, InvalidRequest, InvalidSchedule, PromptFileError) as error:
         fail(error, code=USAGE)
     except PressroomError as error:
         fail(error)

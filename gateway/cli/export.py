@@ -24,13 +24,16 @@ BROKEN_SHOWN = 10
 def export(
     given: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the end of it.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="A folder; made if it is not.")
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="A folder; made if it is not there."),
     ],
     name: Annotated[
         str,
         typer.Option(help=f"Of its files, of {', '.join(f'{{{one}}}' for one in sorted(NAMES))}."),
     ] = USUAL,
-    files: Annotated[bool, typer.Option("--files/--no-files", help="Or the lines alone.")] = True,
+    files: Annotated[
+        bool, typer.Option("--files/--no-files", help="Write the files, or the lines alone.")
+    ] = True,
     only: Annotated[
         list[JobState] | None, typer.Option(help="Jobs that are in this state. Repeatable.")
     ] = None,
@@ -39,6 +42,7 @@ def export(
     """Export a campaign: a line of JSON for each item, and its files, each checked by its SHA-256.
 
     Run it again after it was cut off, or once more has ended: what is there is not fetched again.
+    The lines are written anew each time: with --only, use a folder of its own.
     Exits with 1 if anything is not there: a job that has not ended, a file that is not stored.
 
     Examples:
@@ -47,7 +51,7 @@ def export(
 
         pressroom campaign export 4d49bec0e98d -o spring/ --name "{endpoint}/{item}-{n}.{ext}"
 
-        pressroom campaign export 4d49bec0e98d -o spring/ --no-files --only failed
+        pressroom campaign export 4d49bec0e98d -o failed/ --no-files --only failed
     """
 
     async def body(runtime: Runtime) -> None:

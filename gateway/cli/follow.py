@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from rich.text import Text
 from gateway.campaign_facts import count_whole, summarize
 from gateway.cli.console import FAILED, notes, out, print_json
 from gateway.words import say_bytes, say_seconds, say_usd
+from models.budget import list_budgets
 from models.campaign_figures import Progress, count_jobs
 from models.lane import LaneView, find_lanes
 from workers.runtime import Runtime
@@ -69,14 +71,15 @@ async def follow_campaign(runtime: Runtime, campaign_id: UUID) -> Progress:
     with Live(console=notes, refresh_per_second=4, transient=True) as live:
         while True:
             progress = await _count(runtime, campaign_id)
-            held = await _find_held_lanes(runtime)
+            held = [say_lane(lane) for lane in await _find_held_lanes(runtime)]
+            held += await _find_waits(runtime, campaign_id)
             pace = pacer.take(progress)
             if notes.is_terminal:
                 live.update(draw(progress, pace, held))
             elif pace.seconds - said_at >= LINE_SECONDS or progress.settled:
                 notes.print(say_line(progress, pace), soft_wrap=True)
-                for lane in held:
-                    notes.print(f"held: {say_lane(lane)}", markup=False, soft_wrap=True)
+                for line in held:
+                    notes.print(f"held: {line}", markup=False, soft_wrap=True)
                 said_at = pace.seconds
             if progress.settled:
                 return progress
@@ -102,7 +105,7 @@ async def follow_to_its_end(runtime: Runtime, campaign_id: UUID, *, as_json: boo
         raise typer.Exit(FAILED)
 
 
-def draw(progress: Progress, pace: Pace, held: Sequence[LaneView]) -> Group:
+def draw(progress: Progress, pace: Pace, held: Sequence[str]) -> Group:
     """The live display: a bar, the counts below it, and what holds a lane up."""
     total = count_whole(progress) or 1
     bar = Table.grid(padding=(0, 1))
@@ -130,7 +133,7 @@ def draw(progress: Progress, pace: Pace, held: Sequence[LaneView]) -> Group:
         ("  spent ", "dim"),
         say_usd(progress.spent_usd),
     )
-    lines = [Text(f"held: {say_lane(lane)}", style="yellow") for lane in held]
+    lines = [Text(f"held: {line}", style="yellow") for line in held]
     if note := say_state(progress):
         lines.append(Text(note, style="yellow"))
     return Group(bar, counts, *lines)
@@ -159,6 +162,14 @@ def say_state(progress: Progress) -> str | None:
     return f"{progress.enqueued:,} of {progress.planned:,} jobs are enqueued so far"
 
 
+def say_wait(budget: str, jobs: int, left_usd: Decimal | float) -> str:
+    """What a budget holds up, and what to do about it."""
+    return (
+        f"{jobs:,} jobs wait for the budget {budget!r}: {say_usd(left_usd)} left; "
+        f"`budget set {budget!r} --usd N` raises it"
+    )
+
+
 def say_lane(lane: LaneView) -> str:
     """Why a lane does not move."""
     name = f"{lane.stage} of {lane.endpoint}"
@@ -176,11 +187,9 @@ def show_summary(summary: dict[str, Any]) -> None:
         table.add_row("still", f"{summary['queued']:,} queued, {summary['running']:,} running")
     if summary["paused"]:
         table.add_row("[yellow]paused[/yellow]", "`campaign resume` lets it go on")
-    for budget in summary["budgets"]:
-        if budget["jobs_held"]:
-            more = f"`budget set {budget['name']!r} --usd N` raises it"
-            waits = f"{budget['jobs_held']:,} jobs wait: {say_usd(budget['left_usd'])} left; {more}"
-            table.add_row("[yellow]budget[/yellow]", escape(waits))
+    for one in summary["held_by"]:
+        waits = say_wait(one["budget"], one["jobs"], one["left_usd"])
+        table.add_row("[yellow]budget[/yellow]", escape(waits))
     if summary["seconds_left"] is not None:
         table.add_row("left", f"{say_seconds(summary['seconds_left'])}, by its limits and forecast")
     if summary["problem"]:
@@ -210,6 +219,12 @@ def show_summary(summary: dict[str, Any]) -> None:
 async def _count(runtime: Runtime, campaign_id: UUID) -> Progress:
     async with runtime.database.begin() as session:
         return await count_jobs(session, campaign_id)
+
+
+async def _find_waits(runtime: Runtime, campaign_id: UUID) -> list[str]:
+    async with runtime.database.begin() as session:
+        budgets = await list_budgets(session, holding=campaign_id)
+    return [say_wait(one.name, one.held, one.left_usd) for one in budgets]
 
 
 async def _find_held_lanes(runtime: Runtime) -> list[LaneView]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from gateway.cli.console import confirm, notes, out, print_json, run
+from gateway.cli.console import FAILED, confirm, notes, out, print_json, run
 from gateway.cli.ids import resolve_schedule
 from gateway.cli.inputs import BadInput
 from gateway.schedule_facts import describe_runs, say_time
@@ -49,16 +49,27 @@ def start_run(given: Given, yes: Yes = False, as_json: Json = False) -> None:
             print_json(told)
         elif told["outcome"] == RunOutcome.STARTED:
             notes.print(f"campaign [bold]{told['campaign_id']}[/bold]")
+        elif told["outcome"] == RunOutcome.BUFFERED:
+            notes.print("it starts with the next tick; `schedules show` follows it")
         else:
             notes.print(escape(f"{told['outcome']}: {told['note']}"))
+        if told["outcome"] == RunOutcome.FAILED:
+            raise typer.Exit(FAILED)
 
     run(body)
 
 
 def backfill(
     given: Given,
-    start: Annotated[str, typer.Option("--from", metavar="TIME", help="2026-11-01[T02:00]")],
-    end: Annotated[str, typer.Option("--to", metavar="TIME", help="The same; a day is included.")],
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            help="First day or time, by the schedule's clock: 2026-11-01, 2026-11-01T02:00.",
+        ),
+    ],
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="Last day (all of it) or time.")],
     at_once: Annotated[
         bool, typer.Option("--at-once", help="All of them, not one after the other.")
     ] = False,

@@ -23,7 +23,8 @@ def spend(
         str, typer.Option(metavar="WHEN", help="A day, a time, or how long ago: 30d, 12h.")
     ] = "30d",
     until: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="The same, not within; now if unset.")
+        str | None,
+        typer.Option(metavar="WHEN", help="Up to, not including, this day or time; now if unset."),
     ] = None,
     zone: Annotated[str, typer.Option(help="Where days begin: Europe/Berlin.")] = "UTC",
     as_csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
@@ -43,8 +44,8 @@ def spend(
 
     async def body(runtime: Runtime) -> None:
         now = dt.datetime.now(read_zone(zone))
-        begin = read_moment(since, now=now)
-        end = now if until is None else read_moment(until, now=now)
+        begin = read_moment("--since", since, now=now)
+        end = now if until is None else read_moment("--until", until, now=now)
         if begin >= end:
             raise BadBudget(f"--since {since}: it is not before --until {until or 'now'}")
         async with runtime.database.begin() as session:

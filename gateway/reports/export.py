@@ -26,7 +26,7 @@ from workers.runtime import Runtime
 from workers.store import read_chunks
 
 LINES = "results.jsonl"
-PART = ".part"
+PART = ".pressroom-part"
 AT_ONCE = 200  # jobs that are held
 FETCHED_AT_ONCE = 8
 

@@ -131,7 +131,7 @@ def fill(loader: Loader, *, ended: int, live: int) -> Filled:
     """Put so many jobs, with what hangs on them, in the place of what is there."""
     loader.run(
         "TRUNCATE api_keys, campaigns, endpoint_stats, batches, batch_requests, deliveries, "
-        f"handles, flows, charges, shelved_jobs, {', '.join(TABLES)}, {RIVAL}"
+        f"handles, flows, charges, shelved_jobs, {', '.join(TABLES)}, {RIVAL} CASCADE"
     )
     keys = [new_id() for _ in range(KEYS + 1)]
     campaigns = [new_id() for _ in range(ended // (CAMPAIGN_JOBS * 10) + 1)]

@@ -98,7 +98,9 @@ def test_a_campaign_is_capped_raised_and_finished_and_the_bill_agrees(stack, pre
     assert billed(stack) - before == pytest.approx(PRICE * AFFORDED, abs=Decimal("0.0001"))
     assert billed(stack) - before <= limit
     shown = pressroom.call("campaign", "show", campaign).stdout.decode()
-    assert f"{JOBS - AFFORDED} jobs wait" in " ".join(shown.split())
+    assert f"{JOBS - AFFORDED} jobs wait for the budget 'campaign capped'" in " ".join(
+        shown.split()
+    )
 
     low = pressroom.call("budget", "set", "campaign capped", "--usd", "0.01")
     assert low.returncode == 1

@@ -204,6 +204,21 @@ async def test_what_is_retried_is_told_of_again(runtime, run, receiver, add, fin
     assert len(set(receiver.ids())) == 2
 
 
+async def test_a_campaign_of_which_jobs_are_just_being_retried_is_not_complete(
+    runtime, run, add, finish, database
+):
+    campaign_id = await add()
+    failed = await finish(state=JobState.FAILED)
+    async with database.begin() as session:
+        await retry_jobs(session, job_ids=failed)
+        await announce_campaigns(runtime)
+
+    assert (await run(get_campaign, campaign_id)).completed_at is None
+    await finish()
+    await announce_campaigns(runtime)
+    assert (await run(get_campaign, campaign_id)).completed_at is not None
+
+
 async def test_those_who_listen_are_told_too_its_own_key_among_them(
     runtime, run, add, finish, issue
 ):

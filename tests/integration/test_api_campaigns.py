@@ -138,3 +138,15 @@ async def test_it_is_cancelled_and_what_failed_is_retried(client, runtime, run):
     assert retried.json()["count"] == 2
     refused = await client.post(f"{CAMPAIGNS}/{campaign}/retry", json={"only": ["completed"]})
     assert refused.status_code == 422
+
+
+async def test_only_those_who_operate_may_have_tasks_sent(gateway_app, client, issue):
+    spec = {**SPEC, "on_complete": {"celery": {"task": "shop.done"}}}
+
+    refused = await client.post(CAMPAIGNS, json={"spec": spec, "dry_run": False})
+
+    assert refused.status_code == 403
+    key, _ = await issue("operator", Scope.OPERATE)
+    async with client_of(gateway_app, key) as operator:
+        made = await operator.post(CAMPAIGNS, json={"spec": spec, "dry_run": False})
+    assert made.status_code == 201

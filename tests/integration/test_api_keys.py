@@ -45,11 +45,18 @@ OPEN = {  # without a key: nothing of anybody's is in them
     ),
 }
 ROUTES = [route for route in list_routes() if route not in OPEN]
-OPERATED = {route for route in ROUTES if "/keys" in route[1] or route[0] == "PATCH"}
+OPERATED = {
+    route
+    for route in ROUTES
+    if "/keys" in route[1]
+    or "/schedules" in route[1]
+    or ("/budgets" in route[1] and route[0] != "GET")
+    or (route[0] == "PATCH" and "/campaigns" not in route[1])
+}
 RUNNING = {
     route
     for route in ROUTES
-    if route[0] in {"POST", "PUT", "DELETE"}
+    if route[0] in {"POST", "PUT", "DELETE", "PATCH"}
     and not route[1].endswith(("/wait", "/link", "/estimate", "/stream/{job_id}"))
     and route not in OPERATED
 }

@@ -400,10 +400,10 @@ async def test_a_campaign_that_is_half_expanded_is_expanded_on_another_machine(
 ):
     monkeypatch.setattr(tasks.expand, "AT_ONCE", 3)
 
-    async def die_later(session, campaign_id, *, start, end):
+    async def die_later(session, campaign_id, *, start, **rest):
         if start:
             raise RuntimeError("killed")
-        return await advance(session, campaign_id, start=start, end=end)
+        return await advance(session, campaign_id, start=start, **rest)
 
     async with installation(settings) as runtime:
         await write(runtime.store, "files/rows.csv", b"prompt\n" + b"a fox\n" * 7)

@@ -39,6 +39,7 @@ from models.transitions import (
     claim_submissions,
     end,
     enqueue_jobs,
+    follow_hints,
     lose_sight,
     move_jobs,
     resolve_unknown,
@@ -597,6 +598,89 @@ async def test_what_was_spent_before_it_was_set_counts(
     await finish(rows[2:])
     state = await state_of(budget)
     assert (state.spent_usd, state.reserved_usd) == (PRICE * 5 / 2, 0)
+
+
+async def test_a_claim_that_is_under_way_as_a_budget_is_set_counts_under_it(
+    database, run, add, state_of
+):
+    await add(3)
+    async with database.begin() as session:
+        rows = await claim_submissions(
+            session, endpoint=FLUX, limit=9, lease=new_id(), lease_seconds=60, proven=True
+        )
+        setting = asyncio.create_task(run(set_budget, name="wall", limit_usd=PRICE * 3))
+        await asyncio.sleep(0.3)
+        assert not setting.done()
+    assert len(rows) == 3
+
+    assert (await state_of(await setting)).reserved_usd == PRICE * 3
+
+
+async def test_cheap_jobs_behind_a_dear_one_are_not_rejected_with_it(runtime, run, add, claim):
+    campaign = await run(add_campaign, name="shoot", endpoint=FLUX)
+    await run(
+        add_budget,
+        name="shoot",
+        limit_usd=PRICE * 9,
+        campaign_id=campaign,
+        at_cap=AtCap.FINISH_IN_FLIGHT,
+    )
+    [dear] = await add(1, usd=PRICE * 10, campaign_id=campaign)
+    await add(8, campaign_id=campaign)
+
+    assert await claim(limit=1) == []
+    await keep_limits(runtime)
+
+    assert len(await claim()) == 8
+    assert (await run(get_job, dear)).state is JobState.REJECTED
+
+
+async def test_the_cheapest_are_released_first_and_as_many_as_there_is_money_for(
+    runtime, run, add, claim
+):
+    budget = await run(add_budget, name="wall", limit_usd=PRICE)
+    await add(1)
+    await claim()
+    await add(2, usd=PRICE * 2)
+    await add(3)
+    await claim()
+
+    await run(change_budget, budget, limit_usd=PRICE * 4)
+    await release(runtime, [budget])
+
+    assert len(await claim()) == 3
+
+
+async def test_one_that_was_taken_after_all_is_presumed_spent(run, add, claim, state_of):
+    """Its `/run` was answered with a 5xx; a webhook then named the upstream's id."""
+    budget = await run(add_budget, name="wall", limit_usd=PRICE)
+    await add(1)
+    [row] = await claim()
+    await run(answer_attempts, [AttemptEnd(job_id=row.id, lease=row.lease, answer=Answer.FAULT)])
+    await run(settle_reservations, job_ids=[row.id])
+    assert (await state_of(budget)).left_usd == PRICE
+    await run(follow_hints, [(row.id, row.lease, "up-1")])
+    [(job, lease)] = await lease_again(run, [row])
+
+    await run(move_jobs, [end(job, lease, state=JobState.COMPLETED)])
+    await run(settle_reservations, job_ids=[job])
+
+    assert (await state_of(budget)).spent_usd == PRICE
+
+
+async def test_what_is_retried_is_settled_by_how_it_ended_before(run, add, claim, state_of):
+    budget = await run(add_budget, name="wall", limit_usd=PRICE * 2)
+    await add(1)
+    rows = await claim()
+    await run(take, rows)
+    [(job, lease)] = await lease_again(run, rows)
+    failed = end(job, lease, state=JobState.FAILED, reason=Reason.UPSTREAM_FAILED)
+    await run(move_jobs, [failed])
+
+    await run(retry_jobs, job_ids=[job])
+
+    state = await state_of(budget)
+    assert (state.spent_usd, state.reserved_usd) == (0, 0)
 
 
 async def test_names_are_taken_once(run):

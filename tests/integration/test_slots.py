@@ -8,9 +8,10 @@ from sqlalchemy import text
 from gateway.explain import explain
 from models.base import new_id
 from models.budget import add_budget, list_budgets, remove_budget
-from models.campaign import add_campaign
+from models.campaign import add_campaign, get_campaign
 from models.job import JobState
 from models.job_queries import JobFilter, list_jobs
+from models.lane import StageName, set_paused
 from models.room import make_room
 from models.slots import is_any_limited
 from models.transitions import (
@@ -26,14 +27,14 @@ from models.transitions import (
 from tasks.expand import expand_campaign
 from tasks.limits import keep_limits, release
 from tasks.pause import pause, resume
-from tasks.repace import repace
+from tasks.repace import NoSpecification, repace
 from tests.integration.conftest import FLUX
 
 SPEC = {"name": "shoot", "endpoint": FLUX, "pace": {"max_in_flight": 4}}
 
 
 @pytest.fixture
-async def campaign(run):
+async def campaign(run, execute):
     """One of thirty jobs, of which four may be in flight."""
     campaign_id = await run(
         add_campaign, name="shoot", endpoint=FLUX, spec=SPEC, planned=30, max_in_flight=4
@@ -45,6 +46,7 @@ async def campaign(run):
             for n in range(30)
         ],
     )
+    await execute("UPDATE campaigns SET expanded = 30, total = 30")
     return campaign_id
 
 
@@ -182,6 +184,26 @@ async def test_claims_ask_for_limits_only_while_there_are_any(run, execute, camp
     assert not await run(is_any_limited)
 
 
+async def test_jobs_of_a_lane_that_is_closed_take_up_no_slots(runtime, run, claim, campaign):
+    await claim()
+    others = [
+        NewJob(
+            id=new_id(), endpoint="p-image-t2i", input={}, campaign_id=campaign, position=100 + n
+        )
+        for n in range(4)
+    ]
+    await run(enqueue_jobs, others)
+    await run(set_paused, StageName.SUBMIT, "p-image-t2i", paused=True)
+    jobs = await run(
+        list_jobs, JobFilter(campaign_id=campaign, states=[JobState.SUBMITTING]), limit=None
+    )
+    await run(move_jobs, [end(job.id, job.lease, state=JobState.COMPLETED) for job in jobs])
+
+    await keep_limits(runtime)
+
+    assert len(await claim()) == 4
+
+
 @pytest.mark.parametrize(("most", "more"), [(9, 5), (None, 26), (2, 0)])
 async def test_its_slots_can_be_changed_while_it_runs(runtime, claim, campaign, most, more):
     await claim()
@@ -211,6 +233,39 @@ async def test_another_pace_begins_now_with_what_waits(runtime, claim, campaign,
     assert len(await claim()) == 1
     await repace(runtime, campaign, over_seconds=None)
     assert len(await claim()) == 19
+
+
+async def test_a_straggler_does_not_make_the_others_wait(runtime, run, claim, campaign, database):
+    await repace(runtime, campaign, max_in_flight=None)
+    rows = await claim()
+    straggler, *others = sorted(rows, key=lambda row: row.id)
+    rest = others[10:]
+    await run(
+        move_jobs,
+        [snooze_submit(row.id, row.lease, error="429") for row in [straggler, *rest]],
+    )
+
+    await repace(runtime, campaign, over_seconds=180.0)
+
+    async with database.begin() as session:
+        due = await session.scalars(
+            text("""
+                SELECT extract(epoch FROM next_at - now()) FROM jobs
+                WHERE state = 'queued' ORDER BY position
+            """)
+        )
+        waits = [float(one) for one in due]
+    assert waits == pytest.approx([180.0 / 19 * n for n in range(20)], abs=2)
+
+
+async def test_one_without_a_specification_keeps_its_pace(runtime, run):
+    campaign = await run(add_campaign, name="file.txt", endpoint=FLUX)
+
+    with pytest.raises(NoSpecification, match=r"file\.txt was not started from a specification"):
+        await repace(runtime, campaign, over_seconds=60.0)
+    await repace(runtime, campaign, max_in_flight=3)
+
+    assert (await run(get_campaign, campaign)).max_in_flight == 3
 
 
 async def test_what_is_expanded_later_follows_the_pace_that_is_now(runtime, run, execute, database):

@@ -144,7 +144,7 @@ def test_the_live_display_shows_the_same_counts_and_the_lane_that_is_held(clock)
     pacer = Pacer(START)
     clock.now += 10
 
-    shown = show(draw(HALFWAY, pacer.take(HALFWAY), [replace(OPEN, paused=True)]))
+    shown = show(draw(HALFWAY, pacer.take(HALFWAY), [say_lane(replace(OPEN, paused=True))]))
 
     for words in ("50/100", "50%", "5.0 jobs/s", "ETA 10.0 s", "queued 30", "failed 1"):
         assert words in shown
@@ -186,7 +186,7 @@ def test_an_upstreams_words_are_shown_as_they_are(capsys):
         "polls_per_job": 2.25,
         "problem": None,
         "paused": False,
-        "budgets": [{"name": "a [/]", "jobs_held": 3, "left_usd": 0.1}],
+        "held_by": [{"budget": "a [/]", "jobs": 3, "left_usd": 0.1}],
         "seconds_left": 75.0,
         "failures": [
             {"state": "failed", "reason": "upstream", "jobs": 1, "error": "bad [/] tag [/red]"}
@@ -198,7 +198,7 @@ def test_an_upstreams_words_are_shown_as_they_are(capsys):
     shown = capsys.readouterr().out
     for words in ("96 of 100", "2 queued, 1 running", "bad [/] tag [/red]", "90, 2.5 MB"):
         assert words in shown
-    assert "3 jobs wait: $0.10 left; `budget set 'a [/]' --usd N` raises it" in shown
+    assert "3 jobs wait for the budget 'a [/]': $0.10 left" in shown
     assert "1 min 15 s, by its limits" in shown
     for words in ("5 pending, 1 expired", "$0.23 of $0.24 estimated", "1 min 01 s", "2.25 a job"):
         assert words in shown

@@ -28,7 +28,7 @@ def upgrade() -> None:
     op.create_index(
         "jobs_refused",
         "jobs",
-        ["held_by", "id"],
+        ["held_by", sa.text("coalesce(estimate_usd, 0)"), "id"],
         postgresql_where=sa.text("state = 'queued' AND held_by IS NOT NULL"),
     )
     op.create_index(
