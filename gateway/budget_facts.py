@@ -5,14 +5,12 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from models.budget import BudgetState
+from models.budget import MOST_USD, BudgetState
 from models.errors import PressroomError
 from models.movement import Movement
-from models.spend import Spend, SpendBy
+from models.spend import Spend
 from tasks.campaigns import cron
 from tasks.campaigns.span import parse_span
-
-MOST_USD = Decimal(10_000_000)
 
 
 class BadBudget(PressroomError):
@@ -55,10 +53,10 @@ def describe_movement(movement: Movement) -> dict[str, Any]:
     }
 
 
-def describe_spend(spend: Spend, by: SpendBy) -> dict[str, Any]:
+def describe_spend(spend: Spend) -> dict[str, Any]:
     """As JSON."""
     return {
-        by.value: spend.name,
+        "name": spend.name,
         "jobs": spend.jobs,
         "usd": float(spend.usd),
         "may_be_billed_usd": float(spend.risk_usd),

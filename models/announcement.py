@@ -121,7 +121,7 @@ async def record_announcements(
                 next_at = now() + make_interval(secs =>
                     least(:longest, :first * power(2, least(tries - 1, 16))))
             FROM unnest(CAST(:ids AS uuid[]), CAST(:errors AS text[])) AS failed(id, error)
-            WHERE announcements.id = failed.id
+            WHERE announcements.id = failed.id AND state = 'pending'  -- nobody else sent it
         """),
         {
             "ids": list(failed),

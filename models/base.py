@@ -29,6 +29,11 @@ def new_id() -> UUID:
     return uuid_utils.compat.uuid7()
 
 
+def say_plainly(usd: Decimal) -> str:
+    """As a decimal number of no more digits than it needs."""
+    return f"{usd.normalize():f}"
+
+
 def count_rows(result: Result[Any]) -> int:
     """How many rows a statement that returns none has written."""
     return cast("CursorResult[Any]", result).rowcount

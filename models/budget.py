@@ -20,12 +20,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, Usd, new_id, word_column
+from models.base import Base, Usd, new_id, say_plainly, word_column
 from models.campaign import Campaign
 from models.errors import NotFound, PressroomError
 from models.key import ApiKey
 
 WARN_AT = 0.8  # of the limit, if nobody says otherwise
+MOST_USD = 10_000_000
 
 
 class Period(enum.StrEnum):
@@ -64,8 +65,8 @@ class BelowSpent(PressroomError):
 
     def __str__(self) -> str:
         return (
-            f"limit: ${self.limit:f} came; ${self.used.normalize():f} is spent or reserved "
-            "already, so at least that was wanted"
+            f"limit: ${say_plainly(self.limit)} came; ${say_plainly(self.used)} is spent or "
+            "reserved already, so at least that was wanted"
         )
 
 
@@ -413,6 +414,19 @@ async def find_budget(session: AsyncSession, name: str, *, removed: bool = False
     if found is None:
         raise NotFound("budget", name)
     return found
+
+
+async def note_capped(session: AsyncSession, budget_id: UUID) -> None:
+    """A job did not fit, and the transaction in which that was found is not committed."""
+    await session.execute(
+        text(f"""
+            INSERT INTO budget_periods AS period (budget_id, starts_at, capped_at)
+            SELECT id, {STARTS_AT}, now() FROM budgets WHERE id = :id
+            ON CONFLICT (budget_id, starts_at) DO UPDATE SET
+                capped_at = coalesce(period.capped_at, excluded.capped_at)
+        """),  # noqa: S608 -- a constant
+        {"id": budget_id},
+    )
 
 
 async def name_budgets(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID, str]:

@@ -22,10 +22,13 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.base import HELD, HELD_UNTIL, count_rows
+from models.base import HELD, HELD_UNTIL
 from models.budget import STARTS_AT
 from models.errors import NotFound
 from models.slots import IN_FLIGHT_STATES
+
+REFUSED_MOST = 5_000  # jobs that one claim takes out of line behind the one that it refused
+RELEASED_MOST = 5_000  # at once, of one budget or campaign
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +139,12 @@ async def release_jobs(
     return released.all()
 
 
-REFUSED_MOST = 5_000  # jobs that one claim takes out of line behind the one that it refused
-RELEASED_MOST = 5_000  # at once, of one budget or campaign
-
-
 async def hold_behind(
     session: AsyncSession, campaign_id: UUID, *, held_by: UUID, at_least_usd: Decimal
-) -> int:
+) -> None:
     """A job of the campaign was refused: those that are due, and as dear, would be one by one."""
-    return count_rows(
-        await session.execute(
-            text(f"""
+    await session.execute(
+        text(f"""
                 UPDATE jobs SET next_at = {HELD_UNTIL}, virtual_start = NULL, held_by = :held_by
                 WHERE id IN (
                     SELECT id FROM jobs
@@ -154,8 +152,7 @@ async def hold_behind(
                       AND next_at <= now() AND coalesce(estimate_usd, 0) >= :usd
                     LIMIT {REFUSED_MOST} FOR UPDATE SKIP LOCKED)
             """),  # noqa: S608 -- constants
-            {"id": campaign_id, "held_by": held_by, "usd": at_least_usd},
-        )
+        {"id": campaign_id, "held_by": held_by, "usd": at_least_usd},
     )
 
 

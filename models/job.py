@@ -62,6 +62,9 @@ TERMINAL = (
 )
 
 
+RETRIABLE = (JobState.FAILED, JobState.TIMED_OUT, JobState.LOST, JobState.REJECTED)
+
+
 class Reason(enum.StrEnum):
     """Why a job ended as it did; a completed job needs none."""
 

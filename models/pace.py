@@ -16,11 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.base import HELD
 
 
-async def begin_pace(session: AsyncSession, campaign_id: UUID, *, over: float | None) -> int:
-    """It begins anew, now; returns how many jobs wait, of which the first is due."""
-    return int(
-        await session.scalar(
-            text("""
+async def begin_pace(session: AsyncSession, campaign_id: UUID, *, over: float | None) -> None:
+    """It begins anew, now, with the first job that waits."""
+    await session.execute(
+        text("""
                 UPDATE campaigns SET paced_at = now(),
                     -- So that the first that is enqueued later comes after all that wait.
                     pace_from = expanded - waiting.jobs,
@@ -29,24 +28,16 @@ async def begin_pace(session: AsyncSession, campaign_id: UUID, *, over: float | 
                             || jsonb_build_object('over', CAST(:over AS float)))
                 FROM (SELECT count(*) AS jobs FROM jobs
                       WHERE campaign_id = :id AND state = 'queued') AS waiting
-                WHERE id = :id RETURNING waiting.jobs
+                WHERE id = :id
             """),
-            {"id": campaign_id, "over": over},
-        )
-        or 0
+        {"id": campaign_id, "over": over},
     )
 
 
 async def set_slots(session: AsyncSession, campaign_id: UUID, *, most: int | None) -> None:
     """So many of its jobs may be in flight from now on; None: as many as the endpoints let."""
     await session.execute(
-        text("""
-            UPDATE campaigns SET max_in_flight = :most,
-                spec = CASE WHEN spec IS NOT NULL THEN jsonb_set(spec, '{pace}',
-                    coalesce(spec -> 'pace', '{}')
-                        || jsonb_build_object('max_in_flight', CAST(:most AS int))) END
-            WHERE id = :id
-        """),
+        text("UPDATE campaigns SET max_in_flight = :most WHERE id = :id"),
         {"id": campaign_id, "most": most},
     )
 

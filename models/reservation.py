@@ -4,6 +4,7 @@
            -> PRESUMED   it does not say, and may have billed it: its price counts as spent
            -> RELEASED   it was not taken, or is not billed
     PRESUMED, RELEASED -> SPENT   a cost was told after all
+    RELEASED -> PRESUMED          it was taken after all, and ended so that it may be billed
 
 Whoever claims jobs locks their budgets, one after the other in the order of their ids, and writes
 reservations and attempts in one transaction. Settling is level-triggered: it looks at the attempt
@@ -69,12 +70,13 @@ class Reservation(Base):
 class OverBudget(PressroomError):
     """A job that cannot wait does not fit under a budget."""
 
-    def __init__(self, budget_id: UUID) -> None:
-        super().__init__(budget_id)
+    def __init__(self, budget_id: UUID, name: str) -> None:
+        super().__init__(budget_id, name)
         self.budget_id = budget_id
+        self.name = name
 
     def __str__(self) -> str:
-        return f"the budget {self.budget_id} has not enough left for it; nothing was sent"
+        return f"the budget {self.name!r} has not enough left for it; nothing was sent"
 
 
 @dataclass(slots=True)

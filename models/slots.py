@@ -14,9 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 # From when its `/run` is written down to its end; one of which nothing is known may be running.
 IN_FLIGHT_STATES: Final = "'submitting', 'in_queue', 'in_progress', 'unknown'"
-
-
-LIMITS_LOCK: Final = 7_305_846_016
+LIMITS_LOCK: Final = 7_305_846_016  # held by claims, together; alone by who sets a budget
 
 
 async def read_limits(session: AsyncSession) -> bool:

@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.attempt import HEARD_OF
 from models.base import HELD_UNTIL, SUSPECT_DEATHS, SUSPECTED, count_rows
-from models.budget import is_of_campaign
+from models.budget import is_of_campaign, name_budgets
 from models.fairness import PAUSED, PLACE_KEPT, PLACES, USUAL, join_line
 from models.hold import hold_behind
 from models.job import IN_FLIGHT, TERMINAL, TO_POLL, JobState, OnUnknown, Reason, Route
@@ -321,6 +321,8 @@ async def _pass_limits(
     session: AsyncSession, rows: Sequence[Any], **claim: Unpack[Claim]
 ) -> Sequence[Any]:
     """Those of the candidates that may be sent, with an attempt for each; the others are held."""
+    if not rows:
+        return rows
     lease = claim["lease"]
     refused = dict(await take_slots(session, [row.id for row in rows]))
     asked = [row.id for row in rows if row.id not in refused]
@@ -743,7 +745,7 @@ async def begin_direct_job(
     await enqueue_jobs(session, [job])
     await read_limits(session)
     for budget_id in (await reserve(session, lease=lease, job_ids=[job.id])).values():
-        raise OverBudget(budget_id)
+        raise OverBudget(budget_id, (await name_budgets(session, [budget_id]))[budget_id])
     await session.execute(
         text("""
             WITH claimed AS (

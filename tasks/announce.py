@@ -7,8 +7,6 @@ announcement-secret`); a Celery task is sent under the announcement's id. Either
 import asyncio
 from collections.abc import Sequence
 
-import aiohttp
-import httpx
 import orjson
 import structlog
 from celery import shared_task
@@ -16,7 +14,6 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from endpoints.guard import ForbiddenAddress
 from models.announcement import (
     AnnouncementType,
     DueAnnouncement,
@@ -26,14 +23,14 @@ from models.announcement import (
     note_event,
     record_announcements,
 )
+from models.base import say_plainly
 from models.campaign import Campaign, complete_campaigns
 from models.campaign_figures import Progress, count_jobs
 from models.errors import DatabaseUnavailable
-from tasks.webhook import sign_message
+from tasks.webhook import post, sign_message
 from workers.runtime import Runtime, get_process
 
 AT_ONCE = 20
-ACT_SECONDS = 15.0
 LEASE_SECONDS = 60.0
 MOST_SECONDS = 50.0  # of one message
 
@@ -70,8 +67,8 @@ def describe_completed(campaign: Campaign, progress: Progress) -> dict[str, obje
         "completed": progress.completed,
         "failed": progress.failed,
         "cancelled": progress.cancelled,
-        "estimate_usd": f"{progress.estimate_usd.normalize():f}",
-        "spent_usd": f"{progress.spent_usd.normalize():f}",
+        "estimate_usd": say_plainly(progress.estimate_usd),
+        "spent_usd": say_plainly(progress.spent_usd),
         "seconds": round(progress.seconds, 1),
         "files_stored": progress.files_stored,
         "files_expired": progress.files_expired,
@@ -107,26 +104,7 @@ async def _send(runtime: Runtime, one: DueAnnouncement) -> str | None:
         return await _send_task(runtime, one)
     body = orjson.dumps(one.body)
     headers = sign_message(f"msg_{one.id.hex}", one.now, body, runtime.secret.announcement_secret())
-    try:
-        async with asyncio.timeout(ACT_SECONDS):
-            response = await runtime.guarded_http.post(
-                one.url,
-                content=body,
-                headers={"Content-Type": "application/json", **headers},
-                follow_redirects=False,
-            )
-    except TimeoutError:
-        return f"no answer within {ACT_SECONDS:.0f} s"
-    except (
-        httpx.HTTPError,
-        httpx.InvalidURL,
-        aiohttp.ClientError,
-        ForbiddenAddress,
-        OSError,
-        ValueError,
-    ) as error:
-        return (str(error) or type(error).__name__)[:500]
-    return None if response.is_success else f"HTTP {response.status_code}"
+    return (await post(runtime, one.url, body, headers)).error
 
 
 async def _send_task(runtime: Runtime, one: DueAnnouncement) -> str | None:

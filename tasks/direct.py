@@ -15,10 +15,12 @@ import structlog
 
 from models.attempt import Answer, AttemptEnd, answer_attempts, settle_attempts
 from models.base import new_id
+from models.budget import note_capped
 from models.claims import extend_lease
 from models.errors import DatabaseUnavailable
 from models.handle import HeldBy, NewHandle, free_handles, take_handles
 from models.lane import StageName
+from models.reservation import OverBudget
 from models.room import make_room
 from models.transitions import Move, NewJob, begin_direct_job, move_jobs
 from workers.lane import HEARTBEAT_SECONDS, LEASE_SECONDS
@@ -58,10 +60,15 @@ async def open_direct_job(
         DatabaseUnavailable: the same; nothing may be sent.
     """
     direct = DirectJob(job.id, new_id())
-    async with runtime.database.begin() as session:
-        for held in (await take_handles(session, [handle] if handle else [])).values():
-            raise HeldByAnother(held)
-        await begin_direct_job(session, job, lease=direct.lease, lease_seconds=LEASE_SECONDS)
+    try:
+        async with runtime.database.begin() as session:
+            for held in (await take_handles(session, [handle] if handle else [])).values():
+                raise HeldByAnother(held)
+            await begin_direct_job(session, job, lease=direct.lease, lease_seconds=LEASE_SECONDS)
+    except OverBudget as error:
+        async with runtime.database.begin() as session:
+            await note_capped(session, error.budget_id)
+        raise
     heart = asyncio.create_task(_beat(runtime, direct))
     try:
         yield direct

@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 
 from models.announcement import AnnouncementType, announce, note_event
+from models.base import say_plainly
 from models.budget import AtCap, BudgetState, list_budgets, raise_alarms
 from models.delivery import wake_deliveries
 from models.hold import list_holders, release_for_money, release_for_slots
@@ -94,8 +95,8 @@ def describe_alarm(kind: AnnouncementType, budget: BudgetState) -> dict[str, obj
         "budget_id": str(budget.id),
         "of": budget.holder,
         "period": budget.period.value,
-        "limit_usd": f"{budget.limit_usd.normalize():f}",
-        "spent_usd": f"{budget.spent_usd.normalize():f}",
-        "reserved_usd": f"{budget.reserved_usd.normalize():f}",
+        "limit_usd": say_plainly(budget.limit_usd),
+        "spent_usd": say_plainly(budget.spent_usd),
+        "reserved_usd": say_plainly(budget.reserved_usd),
         "jobs_held": budget.held,
     }

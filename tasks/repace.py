@@ -47,6 +47,8 @@ async def repace(
 ) -> int:
     """Spread what waits evenly over a time from now; returns how many jobs have another time.
 
+    If it dies half-way, some keep the time that they had: it may be done again.
+
     Args:
         over_seconds: None: they are due at once.
         max_in_flight: None: as many as the endpoints let.

@@ -82,21 +82,34 @@ async def claim(runtime: Runtime, wanted: Claim) -> Sequence[Message]:
 
 
 async def act(runtime: Runtime, row: Message) -> Sent:
-    headers = sign(row)
+    said = await post(runtime, row.notice.request["url"], row.body, sign(row))
+    return Sent(row.notice, said.error, said.http_status)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What came of a POST: no error, if it was taken; no status, if nobody answered."""
+
+    error: str | None
+    http_status: int | None = None
+
+
+async def post(runtime: Runtime, url: str, body: bytes, headers: dict[str, str]) -> Said:
+    """POST to an address that somebody else named; no more is read of the answer than is shown."""
     try:
         async with (
             asyncio.timeout(ACT_SECONDS),
             runtime.guarded_http.stream(
                 "POST",
-                row.notice.request["url"],
-                content=row.body,
+                url,
+                content=body,
                 headers={"Content-Type": "application/json", **headers},
                 follow_redirects=False,
             ) as response,
         ):
             said = "" if response.is_success else await _read_beginning(response)
     except TimeoutError:
-        return Sent(row.notice, f"no answer within {ACT_SECONDS:.0f} s")
+        return Said(f"no answer within {ACT_SECONDS:.0f} s")
     except (
         httpx.HTTPError,
         httpx.InvalidURL,
@@ -106,11 +119,11 @@ async def act(runtime: Runtime, row: Message) -> Sent:
         ValueError,
     ) as error:
         # The words alone: which timeout httpx takes a reset for would mislead.
-        return Sent(row.notice, (str(error) or type(error).__name__)[:500])
+        return Said((str(error) or type(error).__name__)[:500])
     if response.is_success:
-        return Sent(row.notice, http_status=response.status_code)
+        return Said(None, response.status_code)
     error_text = f"HTTP {response.status_code}" + (f": {said}" if said else "")
-    return Sent(row.notice, error_text, response.status_code)
+    return Said(error_text, response.status_code)
 
 
 async def _read_beginning(response: httpx.Response) -> str:

@@ -170,9 +170,7 @@ async def spend(
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
     async with get_state(request).runtime.database.begin() as session:
         rows = await sum_spend(session, by, since=begin, until=end, zone=zone, owner=caller.owner)
-    described = [{**describe_spend(row, by), "name": row.name} for row in rows]
-    for one in described:
-        one.pop(by.value)
+    described = [describe_spend(row) for row in rows]
     return _answer(request, {"by": by, "since": begin, "until": end, "spend": described})
 
 

@@ -36,7 +36,7 @@ from models.campaign import (
     get_campaign,
     list_campaigns,
 )
-from models.job import JobState
+from models.job import RETRIABLE
 from tasks import control
 from tasks import pause as hold
 from tasks.campaigns.opening import open_campaign
@@ -48,7 +48,6 @@ from workers.runtime import Runtime
 
 ITEMS_MOST = 20_000  # that are checked while somebody waits; the command line takes more
 AT_ONCE = 500  # jobs a statement
-RETRIABLE = (JobState.FAILED, JobState.TIMED_OUT, JobState.LOST, JobState.REJECTED)
 
 routes = APIRouter(prefix="/campaigns", tags=["campaigns"], responses=ERRORS)
 

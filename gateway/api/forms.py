@@ -7,8 +7,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StrictBool
 
-from gateway.budget_facts import MOST_USD
-from models.budget import AtCap, Period
+from models.budget import MOST_USD, AtCap, Period
 from models.fairness import HIGHEST, LOWEST, USUAL, WEIGHTS
 from models.job import JobState, OnUnknown, Reason
 from models.key import Scope

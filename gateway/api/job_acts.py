@@ -15,7 +15,7 @@ from gateway.callers import Running
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
-from models.job import TERMINAL, JobState, Route
+from models.job import RETRIABLE, TERMINAL, JobState, Route
 from models.job_queries import JobFilter, count_filtered_jobs, get_job, list_job_ids
 from models.key import Caller
 from tasks import control
@@ -24,7 +24,6 @@ from workers.runtime import Runtime
 
 AT_ONCE = 500  # jobs a statement
 OPEN = tuple(state for state in JobState if state not in TERMINAL)
-RETRYABLE = (JobState.FAILED, JobState.TIMED_OUT, JobState.LOST, JobState.REJECTED)
 RETRIED = (Route.RUN, Route.RUNSYNC)  # nobody waits any more for a text that was streamed
 
 Act = Callable[[Runtime, Sequence[UUID]], Awaitable[Collection[UUID]]]
@@ -53,7 +52,7 @@ async def cancel_many(request: Request, caller: Running) -> Response:
 )
 async def retry_many(request: Request, caller: Running) -> Response:
     """Of those that ended without a result. Counts them, unless `dry_run` is false."""
-    return await _act_on_many(request, caller, RETRYABLE, control.retry, routes=RETRIED)
+    return await _act_on_many(request, caller, RETRIABLE, control.retry, routes=RETRIED)
 
 
 @routes.post("/{job_id}/cancel", response_model=JobForm, summary="Cancel a job")

@@ -2,7 +2,6 @@
 
 import asyncio
 import enum
-import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +30,7 @@ from gateway.cli.export import export
 from gateway.cli.follow import follow_to_its_end, show_summary
 from gateway.cli.ids import resolve_id
 from gateway.cli.inputs import BadInput, parse_sets
+from gateway.cli.pages import write_page
 from gateway.cli.plan_view import say_plan
 from gateway.reports.collect import MOST_RESULTS, collect_report, render_html
 from gateway.words import say_usd
@@ -365,12 +365,7 @@ def report(
         if as_json:
             print_json(told.describe())
             return
-        path = output or Path(f"{re.sub(r'[^A-Za-z0-9._-]+', '-', told.name).strip('-.')}.html")
-        try:
-            path.write_text(render_html(told))
-        except OSError as error:
-            raise BadInput(f"--output {path}: {(error.strerror or str(error)).lower()}") from error
-        out.print(path, highlight=False, soft_wrap=True)
+        write_page(render_html(told), output, name=told.name, other=told.campaign_id)
 
     run(body)
 

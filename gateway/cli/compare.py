@@ -1,14 +1,13 @@
 """`pressroom campaign compare`: two campaigns, or two endpoints of one, side by side."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.cli.console import notes, out, print_json, run
+from gateway.cli.console import notes, print_json, run
 from gateway.cli.ids import resolve_id
-from gateway.cli.inputs import BadInput
+from gateway.cli.pages import write_page
 from gateway.reports.collect import MOST_RESULTS
 from gateway.reports.compare import compare_campaigns, render_comparison
 from workers.runtime import Runtime
@@ -51,12 +50,7 @@ def compare(
         if as_json:
             print_json(told.describe())
             return
-        named = "-and-".join(side.name for side in told.sides)
-        path = output or Path(f"{re.sub(r'[^A-Za-z0-9._-]+', '-', named).strip('-.')}.html")
-        try:
-            path.write_text(render_comparison(told))
-        except OSError as error:
-            raise BadInput(f"--output {path}: {(error.strerror or str(error)).lower()}") from error
-        out.print(path, highlight=False, soft_wrap=True)
+        name = "-and-".join(side.name for side in told.sides)
+        write_page(render_comparison(told), output, name=name, other=str(one))
 
     run(body)

@@ -13,6 +13,7 @@ from rich.markup import escape
 from gateway.budget_facts import BadBudget, describe_spend, read_moment, read_zone
 from gateway.cli.console import make_table, notes, out, print_json, run
 from gateway.words import say_usd
+from models.base import say_plainly
 from models.spend import Spend, SpendBy, sum_spend
 from workers.runtime import Runtime
 
@@ -51,7 +52,7 @@ def spend(
         async with runtime.database.begin() as session:
             rows = await sum_spend(session, by, since=begin, until=end, zone=zone)
         if as_json:
-            print_json([describe_spend(row, by) for row in rows])
+            print_json([describe_spend(row) for row in rows])
         elif as_csv:
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow([by.value, "jobs", "usd", "may_be_billed_usd"])
@@ -60,8 +61,8 @@ def spend(
                     [
                         row.name or "",
                         row.jobs,
-                        f"{row.usd.normalize():f}",
-                        f"{row.risk_usd.normalize():f}",
+                        say_plainly(row.usd),
+                        say_plainly(row.risk_usd),
                     ]
                 )
         elif not rows:

@@ -1,7 +1,7 @@
 """When a campaign that runs will have ended, by the limits, its pace and the forecast."""
 
 from models.campaign import Campaign
-from models.campaign_figures import Open, count_open
+from models.campaign_figures import count_open
 from models.endpoint_stats import get_durations
 from tasks.submit import longest_seconds
 from workers.runtime import Runtime
@@ -30,9 +30,5 @@ async def estimate_seconds_left(runtime: Runtime, campaign: Campaign) -> float |
         to_send = one.queued + unexpanded * one.jobs / max(enqueued, 1)
         if campaign.max_in_flight is not None:
             each = max(each, longest / campaign.max_in_flight)
-        seconds = max(seconds, _last_sent(one, to_send * each) + longest)
+        seconds = max(seconds, max(to_send * each, one.last_due_seconds) + longest)
     return seconds
-
-
-def _last_sent(one: Open, seconds_by_limit: float) -> float:
-    return max(seconds_by_limit, one.last_due_seconds)

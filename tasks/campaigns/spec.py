@@ -26,7 +26,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from models.budget import WARN_AT, AtCap
+from models.budget import MOST_USD, WARN_AT, AtCap
 from models.errors import PressroomError
 from models.fairness import HIGHEST, LOWEST
 from models.job import OnUnknown
@@ -39,7 +39,6 @@ from tasks.campaigns.timetable import Timetable
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 MOST_BYTES = 4_000_000  # of a specification; many prompts go into a file of their own
 MOST_JOBS = 1_000_000  # of a campaign that says nothing else
-MOST_USD = 10_000_000
 ENDPOINT = "endpoint"  # as an axis
 
 

@@ -116,7 +116,7 @@ def test_a_campaign_is_capped_raised_and_finished_and_the_bill_agrees(stack, pre
     assert Decimal(str(budget["spent_usd"])) == pytest.approx(spent, abs=Decimal("0.0001"))
     assert budget["reserved_usd"] == 0
     rows = pressroom.read("spend", "--by", "campaign")
-    assert {one["campaign"]: one["jobs"] for one in rows} == {"capped": JOBS}
+    assert {one["name"]: one["jobs"] for one in rows} == {"capped": JOBS}
     listing = pressroom.call("spend", "--by", "tag", "--csv").stdout.decode().splitlines()
     assert listing[0] == "tag,jobs,usd,may_be_billed_usd"
     assert listing[1].startswith(f"nightly,{JOBS},0.6")

@@ -14,10 +14,12 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from gateway.app import make_gateway
+from models.base import new_id
 from models.database import Database
 from models.job import TERMINAL, Job, JobState
 from models.job_queries import get_job
 from models.key import Scope, issue_key
+from models.transitions import claim_submissions
 from tasks import retry_policy
 from tasks.archive import ARCHIVE
 from tasks.cancel import CANCEL
@@ -91,6 +93,40 @@ def run(database: Database) -> Callable[..., Awaitable[Any]]:
             return await function(session, *args, **options)
 
     return call
+
+
+@pytest.fixture
+def claim(run: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Claims so many jobs of FLUX to be submitted, as a worker does."""
+
+    async def claim_some(limit: int = 100) -> Any:
+        return await run(
+            claim_submissions,
+            endpoint=FLUX,
+            limit=limit,
+            lease=new_id(),
+            lease_seconds=60,
+            proven=True,
+        )
+
+    return claim_some
+
+
+@pytest.fixture
+def read_waits(database: Database) -> Callable[[], Awaitable[list[float]]]:
+    """Seconds until each queued job is due, in the order of their positions."""
+
+    async def read() -> list[float]:
+        async with database.begin() as session:
+            due = await session.scalars(
+                text("""
+                    SELECT extract(epoch FROM next_at - now()) FROM jobs
+                    WHERE state = 'queued' ORDER BY position
+                """)
+            )
+            return [float(one) for one in due]
+
+    return read
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Word of campaigns that are complete, and of budgets: once it is true, until it is taken."""
 
 import asyncio
+import contextlib
 
 import orjson
 import pytest
@@ -8,7 +9,12 @@ from aiohttp import web
 from sqlalchemy import text
 from standardwebhooks.webhooks import Webhook
 
-from models.announcement import AnnouncementType, announce
+from models.announcement import (
+    AnnouncementType,
+    announce,
+    claim_announcements,
+    record_announcements,
+)
 from models.base import new_id
 from models.campaign import add_campaign, close_campaign, get_campaign
 from models.event import find_place, list_events
@@ -154,6 +160,44 @@ async def test_it_is_given_up_after_a_day(runtime, run, receiver, add, finish, *
     async with database.begin() as session:
         row = (await session.execute(text("SELECT state, error FROM announcements"))).one()
     assert tuple(row) == ("failed", "HTTP 500")
+
+
+async def test_of_an_answer_no_more_is_read_than_is_shown(runtime, receiver, add, finish, database):
+    async def answer_without_end(request):
+        response = web.StreamResponse(status=500)
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(b"x" * 100_000)
+        return response
+
+    await add(webhook=receiver.url)
+    await finish()
+    receiver.answer = answer_without_end
+    await announce_campaigns(runtime)
+
+    async with asyncio.timeout(5):
+        await send_announcements(runtime)
+
+    async with database.begin() as session:
+        error = await session.scalar(text("SELECT error FROM announcements"))
+    assert error == "HTTP 500: " + "x" * 200
+
+
+async def test_who_comes_late_with_a_failure_does_not_have_it_sent_again(
+    runtime, run, receiver, add, finish, *, database
+):
+    await add(webhook=receiver.url)
+    await finish()
+    await announce_campaigns(runtime)
+    [late] = await run(claim_announcements, limit=1, lease_seconds=0)
+    await send_announcements(runtime)
+
+    await run(record_announcements, sent=[], failed={late.id: "no answer"})
+
+    async with database.begin() as session:
+        assert await session.scalar(text("SELECT state FROM announcements")) == "sent"
+    assert len(receiver.requests) == 1
 
 
 async def test_two_that_send_at_once_send_it_once(runtime, receiver, add, finish):

@@ -46,6 +46,7 @@ from models.transitions import (
     send_anew,
 )
 from tasks.budgets import set_budget
+from tasks.direct import open_direct_job
 from tasks.limits import keep_limits, release
 from tests.integration.conftest import FLUX
 
@@ -71,21 +72,6 @@ def add(run):
         return [job.id for job in new]
 
     return add_some
-
-
-@pytest.fixture
-def claim(run):
-    async def claim_some(limit=100):
-        return await run(
-            claim_submissions,
-            endpoint=FLUX,
-            limit=limit,
-            lease=new_id(),
-            lease_seconds=60,
-            proven=True,
-        )
-
-    return claim_some
 
 
 @pytest.fixture
@@ -560,6 +546,21 @@ async def test_a_direct_job_that_does_not_fit_is_not_written(run, add, claim):
     with pytest.raises(OverBudget):
         await run(begin_direct_job, job, lease=new_id(), lease_seconds=60)
 
+    with pytest.raises(NotFound):
+        await run(get_job, job.id)
+
+
+async def test_one_that_only_streams_use_is_said_to_be_reached(runtime, run, add, claim, state_of):
+    budget = await run(add_budget, name="wall", limit_usd=PRICE)
+    await add(1)
+    await claim()
+    job = NewJob(id=new_id(), endpoint=FLUX, input={}, estimate_usd=str(PRICE))
+
+    with pytest.raises(OverBudget, match="the budget 'wall' has not enough left"):
+        async with open_direct_job(runtime, job, None):
+            pass
+
+    assert (await state_of(budget)).capped
     with pytest.raises(NotFound):
         await run(get_job, job.id)
 

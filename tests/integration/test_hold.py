@@ -177,7 +177,9 @@ async def test_a_paused_campaign_is_not_expanded_and_goes_on_after(runtime, run,
     assert len(await claim(run)) == 4
 
 
-async def test_a_pace_goes_on_from_where_it_was_in_however_many_steps(runtime, run, add, database):
+async def test_a_pace_goes_on_from_where_it_was_in_however_many_steps(
+    runtime, run, add, read_waits
+):
     spec = {"name": "a", "endpoint": FLUX, "pace": {"over": 220.0}}
     campaign_id = await add(spec=spec, planned=JOBS)
     await claim(run, limit=3)  # the first three were sent
@@ -185,15 +187,7 @@ async def test_a_pace_goes_on_from_where_it_was_in_however_many_steps(runtime, r
 
     await resume(runtime, campaign_id)
 
-    async with database.begin() as session:
-        due = await session.scalars(
-            text("""
-                SELECT extract(epoch FROM next_at - now()) FROM jobs
-                WHERE state = 'queued' ORDER BY position
-            """)
-        )
-        waits = [float(one) for one in due]
-    assert waits == pytest.approx([10.0 * n for n in range(JOBS - 3)], abs=2)
+    assert await read_waits() == pytest.approx([10.0 * n for n in range(JOBS - 3)], abs=2)
 
 
 @pytest.mark.parametrize("paused", [True, False])

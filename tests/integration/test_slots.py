@@ -50,21 +50,6 @@ async def campaign(run, execute):
     return campaign_id
 
 
-@pytest.fixture
-def claim(run):
-    async def claim_some(limit=100):
-        return await run(
-            claim_submissions,
-            endpoint=FLUX,
-            limit=limit,
-            lease=new_id(),
-            lease_seconds=60,
-            proven=True,
-        )
-
-    return claim_some
-
-
 async def finish(run, rows):
     await run(move_jobs, [end(row.id, row.lease, state=JobState.COMPLETED) for row in rows])
     return await run(make_room, [row.id for row in rows])
@@ -215,27 +200,19 @@ async def test_its_slots_can_be_changed_while_it_runs(runtime, claim, campaign, 
     assert await claim() == []
 
 
-async def test_another_pace_begins_now_with_what_waits(runtime, claim, campaign, database):
+async def test_another_pace_begins_now_with_what_waits(runtime, claim, campaign, read_waits):
     await repace(runtime, campaign, max_in_flight=None)
     await claim(limit=10)
 
     assert await repace(runtime, campaign, over_seconds=190.0) == 20
 
-    async with database.begin() as session:
-        due = await session.scalars(
-            text("""
-                SELECT extract(epoch FROM next_at - now()) FROM jobs
-                WHERE state = 'queued' ORDER BY position
-            """)
-        )
-        waits = [float(one) for one in due]
-    assert waits == pytest.approx([10.0 * n for n in range(20)], abs=2)
+    assert await read_waits() == pytest.approx([10.0 * n for n in range(20)], abs=2)
     assert len(await claim()) == 1
     await repace(runtime, campaign, over_seconds=None)
     assert len(await claim()) == 19
 
 
-async def test_a_straggler_does_not_make_the_others_wait(runtime, run, claim, campaign, database):
+async def test_a_straggler_does_not_make_the_others_wait(runtime, run, claim, campaign, read_waits):
     await repace(runtime, campaign, max_in_flight=None)
     rows = await claim()
     straggler, *others = sorted(rows, key=lambda row: row.id)
@@ -247,15 +224,7 @@ async def test_a_straggler_does_not_make_the_others_wait(runtime, run, claim, ca
 
     await repace(runtime, campaign, over_seconds=180.0)
 
-    async with database.begin() as session:
-        due = await session.scalars(
-            text("""
-                SELECT extract(epoch FROM next_at - now()) FROM jobs
-                WHERE state = 'queued' ORDER BY position
-            """)
-        )
-        waits = [float(one) for one in due]
-    assert waits == pytest.approx([180.0 / 19 * n for n in range(20)], abs=2)
+    assert await read_waits() == pytest.approx([180.0 / 19 * n for n in range(20)], abs=2)
 
 
 async def test_one_without_a_specification_keeps_its_pace(runtime, run):
