@@ -59,12 +59,8 @@ def seconds_to_next_poll(
         age_seconds: since the upstream accepted the job.
         typical_seconds: what the catalogue says; None for an endpoint that it does not list.
     """
-    counts = _with_prior(durations, typical_seconds or UNLISTED_SECONDS)
+    possible = _possible(durations, age_seconds, typical_seconds)
     first = _bin(age_seconds)
-    lower = BOUNDS[first - 1] if first else 0.0
-    # Of the bin that `age` falls in, only the part above it is still possible.
-    possible = [0.0] * first + list(counts[first:])
-    possible[first] *= (BOUNDS[first] - age_seconds) / (BOUNDS[first] - lower)
     jobs = sum(possible)
     if jobs <= 0:
         # Older than any job seen: wait in proportion to the age, as one does for a late bus.
@@ -123,6 +119,37 @@ def likely_longest(durations: Sequence[float], *, typical_seconds: float | None)
         if passed >= goal:
             return bound
     return BOUNDS[-1]
+
+
+def likely_left(
+    durations: Sequence[float], *, age_seconds: float, typical_seconds: float | None
+) -> float | None:
+    """Seconds in which half of the jobs of this age have ended; None: none was seen to take it.
+
+    Args: as of `seconds_to_next_poll`.
+    """
+    possible = _possible(durations, age_seconds, typical_seconds)
+    goal = sum(possible) / 2
+    passed, lower = 0.0, age_seconds
+    for bound, count in zip(BOUNDS, possible, strict=True):
+        if count and passed + count >= goal:
+            return lower + (bound - lower) * (goal - passed) / count - age_seconds
+        passed += count
+        lower = max(bound, age_seconds)
+    return None
+
+
+def _possible(
+    durations: Sequence[float], age_seconds: float, typical_seconds: float | None
+) -> list[float]:
+    """Counts by bin of jobs that took longer than `age_seconds`."""
+    counts = _with_prior(durations, typical_seconds or UNLISTED_SECONDS)
+    first = _bin(age_seconds)
+    lower = BOUNDS[first - 1] if first else 0.0
+    # Of the bin that `age` falls in, only the part above it is still possible.
+    possible = [0.0] * first + list(counts[first:])
+    possible[first] *= max((BOUNDS[first] - age_seconds) / (BOUNDS[first] - lower), 0.0)
+    return possible
 
 
 def _with_prior(durations: Sequence[float], typical_seconds: float) -> list[float]:

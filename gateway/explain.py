@@ -1,4 +1,4 @@
-"""Why a job is where it is, in words: for the command line and the API alike."""
+"""Why a job is where it is, in brief, for each of many; `waiting.py` has it at length, for one."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def explain(job: Job, lanes: Sequence[LaneView], budgets: Mapping[UUID, str]) ->
 
 
 def _say_lane(job: Job, lanes: Sequence[LaneView]) -> str | None:
-    stage = _stage(job)
+    stage = stage_of(job)
     for lane in lanes:
         if (lane.stage, lane.endpoint) == (stage, job.endpoint):
             if lane.paused:
@@ -68,7 +68,8 @@ def _say_holder(job: Job, budgets: Mapping[UUID, str]) -> str:
 _AFTER_UNKNOWN = {OnUnknown.RESUBMIT: "sent again", OnUnknown.FAIL: "given up"}
 
 
-def _stage(job: Job) -> StageName:
+def stage_of(job: Job) -> StageName:
+    """Which stage has it next, of a job that has not ended."""
     if job.state is JobState.QUEUED:
         return StageName.SUBMIT
     return (

@@ -90,3 +90,11 @@ async def take_slots(session: AsyncSession, job_ids: Sequence[UUID]) -> Mapping[
         else:
             refused[job_id] = campaign_id
     return refused
+
+
+async def count_in_flight(session: AsyncSession, campaign_id: UUID) -> int:
+    """Jobs that take up its slots."""
+    statement = text(f"""
+        SELECT count(*) FROM jobs WHERE campaign_id = :id AND state IN ({IN_FLIGHT_STATES})
+    """)  # noqa: S608 -- a constant
+    return int(await session.scalar(statement, {"id": campaign_id}) or 0)

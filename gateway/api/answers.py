@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from endpoints.catalogue import Basis, Operation
+from gateway.waiting import Cause
 from models.artifact import ArtifactState
 from models.attempt import Answer, Fate
 from models.budget import AtCap, Period
@@ -128,6 +129,23 @@ class JobForm(JobSummary):
     input: dict[str, Any] | None
     output: Any
     artifacts: list[ArtifactForm]
+
+
+class WaitingForm(BaseModel):
+    """What a job waits for. `ahead` of it in line are so many, or more; forecasts in seconds."""
+
+    cause: Cause
+    until: dt.datetime | None
+    ahead: int | None
+    ahead_is_more: bool
+    starts_in_seconds: float | None
+    ends_in_seconds: float | None
+
+
+class JobDetail(JobForm):
+    """A job, and what it waits for: null once it waits for nothing."""
+
+    waiting: WaitingForm | None
 
 
 class JobPage(BaseModel):

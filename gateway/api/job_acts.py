@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from gateway.api.answers import BODY_ERRORS, ERRORS, Count, JobForm, problems
+from gateway.api.answers import BODY_ERRORS, ERRORS, Count, JobDetail, problems
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import ManyRequest
 from gateway.api.jobs import describe_one, in_zone
@@ -55,7 +55,7 @@ async def retry_many(request: Request, caller: Running) -> Response:
     return await _act_on_many(request, caller, RETRIABLE, control.retry, routes=RETRIED)
 
 
-@routes.post("/{job_id}/cancel", response_model=JobForm, summary="Cancel a job")
+@routes.post("/{job_id}/cancel", response_model=JobDetail, summary="Cancel a job")
 async def cancel(request: Request, job_id: UUID, caller: Running) -> Response:
     """One that is with the upstream is stopped there, soon. One that had ended stays as it is."""
     await _require(request, job_id, caller)
@@ -66,7 +66,7 @@ async def cancel(request: Request, job_id: UUID, caller: Running) -> Response:
 
 @routes.post(
     "/{job_id}/retry",
-    response_model=JobForm,
+    response_model=JobDetail,
     summary="Run a failed job again",
     responses=problems({409: "It runs, has a result, or was cancelled."}),
 )

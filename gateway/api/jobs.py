@@ -18,7 +18,7 @@ from gateway.api.answers import (
     ERRORS,
     Attempts,
     BulkReply,
-    JobForm,
+    JobDetail,
     JobPage,
     Timeline,
     WaitReply,
@@ -43,6 +43,7 @@ from gateway.json_response import JsonResponse
 from gateway.state import GatewayState, get_links, get_state
 from gateway.submission import Submission, accept, check, conflict
 from gateway.upstream_api.run_body import check_idempotency_key
+from gateway.waiting import find_waiting
 from models.artifact import list_artifacts
 from models.budget import name_budgets
 from models.doubt import sum_doubts
@@ -86,10 +87,10 @@ WaitSeconds = Annotated[
 @routes.post(
     "",
     status_code=HTTPStatus.ACCEPTED,
-    response_model=JobForm,
+    response_model=JobDetail,
     summary="Hand in a generation",
     openapi_extra=body_of(JobRequest),
-    responses={200: {"description": "It was handed in before.", "model": JobForm}, **BODY_ERRORS},
+    responses={200: {"description": "It was handed in before.", "model": JobDetail}, **BODY_ERRORS},
 )
 async def create(
     request: Request, caller: Running, idempotency_key: IdempotencyKey = None
@@ -224,7 +225,7 @@ async def list_(
     return JsonResponse({"jobs": jobs, "next": following}, headers=request.state.limits)
 
 
-@routes.get("/{job_id}", response_model=JobForm, summary="Read a job")
+@routes.get("/{job_id}", response_model=JobDetail, summary="Read a job")
 async def read(
     request: Request, job_id: UUID, caller: Reading, wait: WaitSeconds = 0.0
 ) -> Response:
@@ -356,13 +357,13 @@ async def describe_one(request: Request, job_id: UUID, caller: Caller) -> dict[s
     Raises:
         NotFound: it is none of the caller's.
     """
-    async with get_state(request).runtime.database.begin() as session:
+    runtime = get_state(request).runtime
+    async with runtime.database.begin() as session:
         job = await get_job(session, job_id, owner=caller.owner)
         files = await list_artifacts(session, job_ids=[job_id])
-        lanes = await find_lanes(session) if job.finished_at is None else []
-        budgets = await name_budgets(session, [job.held_by] if job.held_by else [])
+        waiting = await find_waiting(runtime, session, job, files, owner=caller.owner)
     links = await get_links(request)
-    return {**describe_job(job, files, links), "why": explain(job, lanes, budgets)}
+    return {**describe_job(job, files, links), **waiting.describe()}
 
 
 async def _find(request: Request, job_id: UUID, caller: Caller) -> Job:

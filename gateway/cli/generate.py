@@ -26,14 +26,12 @@ from gateway.cli.console import (
     say_estimate,
 )
 from gateway.cli.inputs import merge_input
-from gateway.explain import explain
+from gateway.waiting import find_waiting
 from gateway.words import say_bytes, say_seconds, say_usd
 from models.artifact import Artifact, ArtifactState, list_artifacts
-from models.budget import name_budgets
 from models.fairness import HIGHEST, LOWEST, USUAL
 from models.job import TERMINAL, Job, JobState, OnUnknown
 from models.job_queries import get_job
-from models.lane import find_lanes
 from tasks.intake import Checked, Request, check_request, enqueue, read_deadlines
 from tasks.results import describe_job
 from workers.runtime import Runtime
@@ -153,13 +151,11 @@ async def _watch(runtime: Runtime, job_id: UUID, spinner: Status) -> tuple[Job, 
         async with runtime.database.begin() as session:
             job = await get_job(session, job_id)
             artifacts = list(await list_artifacts(session, job_ids=[job_id]))
-            lanes = await find_lanes(session)
-            budgets = await name_budgets(session, [job.held_by] if job.held_by else [])
+            waiting = await find_waiting(runtime, session, job, artifacts)
         pending = [file for file in artifacts if file.state is ArtifactState.PENDING]
         if job.state in TERMINAL and not pending:
             return job, artifacts
-        why = explain(job, lanes, budgets) if job.state not in TERMINAL else "storing its files"
-        spinner.update(escape(why))
+        spinner.update(escape(waiting.why))
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -21,17 +21,15 @@ from gateway.cli.console import (
     shorten,
 )
 from gateway.cli.ids import resolve_id
-from gateway.explain import explain
+from gateway.waiting import find_waiting
 from gateway.words import say_bytes, say_prompt, say_seconds, say_usd
 from models.artifact import list_artifacts
-from models.budget import name_budgets
 from models.delivery import list_deliveries
 from models.doubt import list_doubtful_jobs, sum_doubts, sum_doubts_by_key
 from models.fairness import USUAL
 from models.job import TERMINAL, Job, JobState
 from models.job_queries import JobFilter, get_job, list_attempts, list_jobs
 from models.key import list_keys
-from models.lane import find_lanes
 from tasks import control
 from tasks.results import (
     describe_attempt,
@@ -129,21 +127,20 @@ def show(
             job = await get_job(session, await resolve_id(session, "jobs", given))
             attempts = await list_attempts(session, job.id)
             files = await list_artifacts(session, job_ids=[job.id])
-            lanes = await find_lanes(session)
-            budgets = await name_budgets(session, [job.held_by] if job.held_by else [])
+            waiting = await find_waiting(runtime, session, job, files)
             deliveries = await list_deliveries(session, limit=100, job_id=job.id)
         links = await runtime.links()
         if as_json:
             print_json(
                 {
                     **describe_job(job, files, links),
-                    "why": explain(job, lanes, budgets),
+                    **waiting.describe(),
                     "attempts": [describe_attempt(attempt) for attempt in attempts],
                     "deliveries": [describe_delivery(delivery) for delivery in deliveries],
                 }
             )
             return
-        out.print(_tell(job, explain(job, lanes, budgets)), highlight=False)
+        out.print(_tell(job, waiting.why), highlight=False)
         if attempts:
             table = make_table("attempt", "sent", "answer", "fate", ">http", ">cost", "said")
             for attempt in attempts:

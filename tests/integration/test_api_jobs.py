@@ -79,7 +79,8 @@ async def test_a_job_is_written_down_before_it_is_answered(client, database):
     assert response.headers["location"] == f"/api/v1/jobs/{job['id']}"
     assert (job["status"], job["state"], job["attempt"]) == ("IN_QUEUE", "queued", 0)
     assert job["input"] == {"prompt": "a fox"}
-    assert "waits" in job["why"]
+    assert job["why"] == "it is the next in line"
+    assert (job["waiting"]["cause"], job["waiting"]["ahead"]) == ("line", 0)
     assert await count_jobs(database) == 1
     assert (await client.get(response.headers["location"])).json()["id"] == job["id"]
 

@@ -24,9 +24,10 @@ from models.claims import (
 from models.database import Database, empty_tables
 from models.fairness import join_line
 from models.hold import list_holders, release_for_money, release_for_slots
-from models.job import JobState
+from models.job import Job, JobState
 from models.job_queries import JobFilter, list_jobs
 from models.lane import StageName, find_lanes, seconds_until_due
+from models.line import count_ahead
 from models.transitions import (
     claim_submissions,
     find_orphaned_endpoints,
@@ -225,6 +226,17 @@ async def test_what_limits_look_at_is_found_by_an_index(filled, name):
 
     assert index in plan, plan
     assert "Seq Scan on jobs" not in plan, plan
+
+
+async def test_a_place_in_line_is_counted_in_the_line_alone(filled):
+    job = Job(id=new_id(), endpoint=ENDPOINT, priority=5, virtual_start=7.0)
+
+    plan = await explain(filled, lambda session: count_ahead(session, job))
+
+    # Ranges of the index: what is behind it is not read.
+    assert len(re.findall(r"jobs_in_line.*\n +Index Cond: .*priority [>=]", plan)) == 2, plan
+    assert re.search(r"Index Cond: .*ROW\(virtual_start, id\) <", plan), plan
+    assert "Filter" not in plan, plan
 
 
 async def test_recalling_polls_looks_only_at_what_is_due_later_than_that(filled):

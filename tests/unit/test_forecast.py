@@ -18,6 +18,7 @@ from endpoints.forecast import (
     count_durations,
     gain_of,
     keep_share,
+    likely_left,
     likely_longest,
     seconds_to_next_poll,
 )
@@ -117,6 +118,29 @@ def test_the_longest_is_a_bound_that_most_jobs_kept(durations, typical_seconds):
     assert longest in BOUNDS
     # The prior, of a few jobs, is counted too.
     assert within >= 0.98 * sum(durations) - 4.0
+
+
+@given(learned, ages, typical)
+def test_what_is_likely_left_is_when_half_of_those_still_running_have_ended(
+    durations, age, typical_seconds
+):
+    left = likely_left(durations, age_seconds=age, typical_seconds=typical_seconds)
+
+    assert left is None or 0 <= left <= BOUNDS[-1]
+    if left is None and age < BOUNDS[-1]:
+        longer = itertools.compress(durations, [bound > age for bound in BOUNDS])
+        assert sum(longer) == 0
+
+
+@pytest.mark.parametrize(("age", "left"), [(0, 20), (12, 8), (19, 1), (200, None)])
+def test_of_jobs_that_all_take_as_long_it_is_the_rest_of_it(age, left):
+    durations = []
+    for _ in range(300):
+        durations = learn(durations, 20.0)
+
+    told = likely_left(durations, age_seconds=age, typical_seconds=20.0)
+
+    assert told == (left if left is None else pytest.approx(left, abs=0.7))
 
 
 @pytest.mark.parametrize("seconds", [2.0, 20.0, 300.0])
