@@ -103,5 +103,22 @@ class Pieces:
     outputs: tuple[Any, ...]
 
 
+WORDS = {
+    Accepted: "accepted",
+    Busy: "told to wait",
+    Refused: "refused",
+    Fault: "failed",
+    Unknown: "unanswered",
+    Missing: "missing",
+}
+
+
+def name_outcome(outcome: "SubmitOutcome | PollOutcome") -> str:
+    """A word for it; of a job that the upstream spoke of, its state there."""
+    if isinstance(outcome, Running | Ended):
+        return outcome.state.replace("_", " ")
+    return WORDS[type(outcome)]
+
+
 SubmitOutcome = Accepted | Busy | Refused | Fault | Unknown
 PollOutcome = Running | Ended | Missing | Busy | Fault

@@ -76,12 +76,13 @@ def describe_completed(campaign: Campaign, progress: Progress) -> dict[str, obje
     }
 
 
-async def send_announcements(runtime: Runtime) -> None:
-    """Send what is due.
+async def send_announcements(runtime: Runtime) -> int:
+    """Send what is due; how many were taken.
 
     Raises:
         DatabaseUnavailable: what was sent may be sent again.
     """
+    taken = 0
     while due := await _claim(runtime):
         ends = await asyncio.gather(*(_send(runtime, one) for one in due), return_exceptions=True)
         failed = {one.id: str(error) for one, error in zip(due, ends, strict=True) if error}
@@ -91,6 +92,8 @@ async def send_announcements(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
             sent = [one.id for one in due if one.id not in failed]
             await record_announcements(session, sent=sent, failed=failed)
+        taken += len(sent)
+    return taken
 
 
 async def _claim(runtime: Runtime) -> Sequence[DueAnnouncement]:
@@ -124,9 +127,11 @@ async def _send_task(runtime: Runtime, one: DueAnnouncement) -> str | None:
 
 
 @shared_task(name="pressroom.announce", ignore_result=True)
-def announce_due() -> None:
+def announce_due() -> str:
     process = get_process()
     try:
-        process.loop.run(send_announcements(process.runtime), seconds=MOST_SECONDS)
+        taken = process.loop.run(send_announcements(process.runtime), seconds=MOST_SECONDS)
     except (DatabaseUnavailable, TimeoutError) as error:
         log.warning("announce_failed", error=str(error))
+        return f"not all was sent: {type(error).__name__}"
+    return f"taken {taken:,}"

@@ -244,9 +244,10 @@ ARCHIVE = Stage(
     claim=claim,
     act=act,
     record=record,
+    name_end=lambda done: "stored" if done.sha256 else "failed",
 )
 
 
 @shared_task(name="pressroom.archive", ignore_result=True)
-def archive(endpoint: str, at: int) -> None:
-    work_lane(ARCHIVE, endpoint, at)
+def archive(endpoint: str, at: int) -> str:
+    return work_lane(ARCHIVE, endpoint, at)

@@ -16,7 +16,7 @@ from celery import shared_task
 
 from endpoints.catalogue import Operation
 from endpoints.client import POLL_SECONDS
-from endpoints.outcomes import Busy, Fault, PollOutcome
+from endpoints.outcomes import Busy, Fault, PollOutcome, name_outcome
 from models.claims import Cancel, claim_cancels
 from models.lane import Claim, StageName
 from models.transitions import Move, move_jobs, note_cancel, snooze_cancel
@@ -82,10 +82,11 @@ CANCEL = Stage(
     claim=claim,
     act=act,
     record=record,
+    name_end=lambda done: name_outcome(done.outcome),
     find_busy=lambda done: done.outcome if isinstance(done.outcome, Busy) else None,
 )
 
 
 @shared_task(name="pressroom.cancel", ignore_result=True)
-def cancel(endpoint: str, at: int) -> None:
-    work_lane(CANCEL, endpoint, at)
+def cancel(endpoint: str, at: int) -> str:
+    return work_lane(CANCEL, endpoint, at)

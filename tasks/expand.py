@@ -207,11 +207,14 @@ def _fetch(runtime: Runtime, key: str, path: Path) -> None:
 
 
 @shared_task(name="pressroom.expand", ignore_result=True)
-def expand(campaign_id: str) -> None:
+def expand(campaign_id: str) -> str:
     process = get_process()
     given = UUID(campaign_id)
     try:
-        if process.loop.run(expand_campaign(process.runtime, given), seconds=MOST_SECONDS):
-            send_expand(process.runtime, given)
+        more = process.loop.run(expand_campaign(process.runtime, given), seconds=MOST_SECONDS)
     except (DatabaseUnavailable, TimeoutError) as error:
         log.warning("expand_failed", campaign_id=campaign_id, error=str(error))
+        return f"broken off: {type(error).__name__}"
+    if more:
+        send_expand(process.runtime, given)
+    return "more is left" if more else "nothing is left"

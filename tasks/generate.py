@@ -46,6 +46,7 @@ KEPT = (
     acks_late=True,
     ignore_result=False,
     max_retries=None,
+    send_events=False,  # Flower is told of the job: workers/flower_jobs.py
     throws=(InvalidRequest,),  # the producer's mistake: told to it, and no traceback in our logs
 )
 def generate(

@@ -150,9 +150,10 @@ NOTIFY = Stage(
     claim=claim,
     act=act,
     record=record,
+    name_end=lambda told: "failed" if told.error else "told",
 )
 
 
 @shared_task(name="pressroom.notify", ignore_result=True)
-def notify(endpoint: str, at: int) -> None:
-    work_lane(NOTIFY, endpoint, at)
+def notify(endpoint: str, at: int) -> str:
+    return work_lane(NOTIFY, endpoint, at)

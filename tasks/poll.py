@@ -19,7 +19,7 @@ from celery import shared_task
 from endpoints import forecast
 from endpoints.catalogue import Operation, Result, read_result
 from endpoints.client import POLL_SECONDS
-from endpoints.outcomes import Busy, Ended, Fault, Missing, PollOutcome, Running
+from endpoints.outcomes import Busy, Ended, Fault, Missing, PollOutcome, Running, name_outcome
 from models.artifact import NewArtifact, add_artifacts
 from models.attempt import settle_attempts
 from models.claims import Poll, claim_polls
@@ -277,10 +277,11 @@ POLL = Stage(
     claim=claim,
     act=act,
     record=record,
+    name_end=lambda done: name_outcome(done.outcome),
     find_busy=lambda done: done.outcome if isinstance(done.outcome, Busy) else None,
 )
 
 
 @shared_task(name="pressroom.poll", ignore_result=True)
-def poll(endpoint: str, at: int) -> None:
-    work_lane(POLL, endpoint, at)
+def poll(endpoint: str, at: int) -> str:
+    return work_lane(POLL, endpoint, at)

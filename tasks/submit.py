@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from endpoints import forecast
 from endpoints.catalogue import Operation
 from endpoints.client import SUBMIT_SECONDS
-from endpoints.outcomes import Accepted, Busy, Fault, Refused, SubmitOutcome
+from endpoints.outcomes import Accepted, Busy, Fault, Refused, SubmitOutcome, name_outcome
 from models.attempt import Answer, AttemptEnd, answer_attempts
 from models.delivery import wake_deliveries
 from models.endpoint_stats import get_learned
@@ -272,10 +272,11 @@ SUBMIT = Stage(
     claim=claim,
     act=act,
     record=record,
+    name_end=lambda done: name_outcome(done.outcome),
     find_busy=lambda done: done.outcome if isinstance(done.outcome, Busy) else None,
 )
 
 
 @shared_task(name="pressroom.submit", ignore_result=True)
-def submit(endpoint: str, at: int) -> None:
-    work_lane(SUBMIT, endpoint, at)
+def submit(endpoint: str, at: int) -> str:
+    return work_lane(SUBMIT, endpoint, at)

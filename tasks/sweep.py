@@ -120,7 +120,8 @@ async def _shelve(runtime: Runtime, *, days: float) -> None:
             log.info("jobs_shelved", jobs=shelved)
 
 
-@shared_task(name="pressroom.sweep", ignore_result=True)
+# No events: Flower would show little else.
+@shared_task(name="pressroom.sweep", ignore_result=True, send_events=False)
 def sweep() -> None:
     process = get_process()
     try:

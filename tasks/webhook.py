@@ -199,9 +199,10 @@ WEBHOOK = Stage(
     claim=claim,
     act=act,
     record=record,
+    name_end=lambda sent: "failed" if sent.error else "sent",
 )
 
 
 @shared_task(name="pressroom.webhook", ignore_result=True)
-def webhook(endpoint: str, at: int) -> None:
-    work_lane(WEBHOOK, endpoint, at)
+def webhook(endpoint: str, at: int) -> str:
+    return work_lane(WEBHOOK, endpoint, at)

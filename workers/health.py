@@ -29,7 +29,7 @@ NEWEST = 1000  # messages of a queue among which a canary is, seconds after it w
 HTTP_SECONDS = 3.0
 
 
-@shared_task(name="pressroom.canary", ignore_result=True)
+@shared_task(name="pressroom.canary", ignore_result=True, send_events=False)
 def canary(queue: str, token: str) -> None:
     """Say through Redis that a worker takes messages from `queue`."""
     process = get_process()

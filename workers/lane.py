@@ -30,6 +30,7 @@ from models.claims import extend_lease, hand_back
 from models.errors import DatabaseUnavailable
 from models.lane import Claim, StageName, note_lane_fails, seconds_until_due
 from workers.run_permits import RunPermits
+from workers.run_report import RunReport
 from workers.runtime import Runtime, get_process
 
 RECORD_SECONDS = 60.0  # how long a write is tried again while Postgres is away
@@ -73,6 +74,7 @@ class Stage(Generic[Row, End]):
         claim: takes due rows, as many as are wanted and may be.
         act: one row's call; everything that can go wrong with it is a value.
         record: writes ends, in one transaction, and says what that made due.
+        name_end: a word for what came of a call: `completed`.
         find_busy: of an end, that the upstream told it to wait.
         yields: what is under way goes before it: a loop that is late takes little of it.
     """
@@ -86,6 +88,7 @@ class Stage(Generic[Row, End]):
     claim: Callable[[Runtime, Claim], Awaitable[Sequence[Row]]]
     act: Callable[[Runtime, Row], Awaitable[End]]
     record: Callable[[Runtime, str, Sequence[End]], Awaitable[Chain]]
+    name_end: Callable[[End], str]
     find_busy: Callable[[End], Busy | None] = lambda _end: None
     record_seconds: float = RECORD_SECONDS
     stalls: bool = False
@@ -97,8 +100,8 @@ class Stage(Generic[Row, End]):
         return self.act_seconds + MARGIN_SECONDS + self.record_seconds
 
 
-def work_lane(stage: Stage[Row, End], endpoint: str, at: int) -> None:
-    """Answer a bell: run the stage once, on this process's loop, and wait for it."""
+def work_lane(stage: Stage[Row, End], endpoint: str, at: int) -> str:
+    """Answer a bell: run the stage once, on this process's loop, and wait for it; what it did."""
     process = get_process()
     run = LaneRun(process.runtime, stage, endpoint)
     try:
@@ -106,6 +109,8 @@ def work_lane(stage: Stage[Row, End], endpoint: str, at: int) -> None:
     except (DatabaseUnavailable, RedisError, TimeoutError) as error:
         # What was claimed comes due again, and the sweep rings for it.
         log.warning("lane_run_failed", stage=stage.name, endpoint=endpoint, error=repr(error))
+        return f"{run.report}, then {type(error).__name__}"
+    return str(run.report)
 
 
 class LaneRun(Generic[Row, End]):
@@ -115,6 +120,7 @@ class LaneRun(Generic[Row, End]):
         self._runtime = runtime
         self._stage = stage
         self._endpoint = endpoint
+        self.report = RunReport()
         self._lease = new_id()
         self._permits = RunPermits(runtime, stage.name, stage.operation, endpoint, self._lease)
         self._waiting = 0  # calls without an answer
@@ -123,6 +129,8 @@ class LaneRun(Generic[Row, End]):
     async def answer(self, at: int) -> None:
         if await self._runtime.bells.answer(self._stage.name, self._endpoint, at):
             await self.run()
+        else:
+            self.report.idle = "another bell was first"
 
     async def run(self) -> int:
         """Claim, act, record, chain; returns how many rows were claimed."""
@@ -135,6 +143,7 @@ class LaneRun(Generic[Row, End]):
     async def _run(self) -> int:
         async with AsyncExitStack() as held:
             if not self._enter(held):
+                self.report.idle = "no thread to spare"
                 await self._ring(self._stage.name, CROWDED_SECONDS)
                 return 0
             late = self._stage.yields * self._runtime.lag.seconds
@@ -143,6 +152,7 @@ class LaneRun(Generic[Row, End]):
             permits = await self._permits.take(max(round(share * self._stage.batch), 1))
             held.push_async_callback(self._permits.give_back_all)
             if permits.count == 0:
+                self.report.idle = "no permit is free"
                 await self._ring(self._stage.name, permits.retry_in)
                 return 0
             rows = await self._stage.claim(self._runtime, self._want(permits.count))
@@ -150,6 +160,7 @@ class LaneRun(Generic[Row, End]):
                 for beat in (self._keep_rows([row.id for row in rows]), self._keep_permits()):
                     held.push_async_callback(stop_task, asyncio.create_task(beat))
             await self._permits.give_back(unused=permits.count - len(rows))
+            self.report.claimed = len(rows)
             full = len(rows) == permits.count  # more waits, perhaps for permits that come free
             await self._chain_own(full=full)
             if not rows:
@@ -161,6 +172,7 @@ class LaneRun(Generic[Row, End]):
             self._waiting = len(rows)
             rung: list[asyncio.Task[None]] = []
             async for ends, answered in self._act(rows, permits):
+                self.report.count(map(self._stage.name_end, ends))
                 chain = await self._record(ends)
                 # Beside it: a Redis that hangs must not keep the next answers from being written.
                 rung.append(asyncio.create_task(self._follow_up(chain, answered, full=full)))
@@ -335,6 +347,7 @@ class LaneRun(Generic[Row, End]):
                 async with self._runtime.database.begin() as session:
                     rows = await hand_back(session, self._stage.name, lease=self._lease, ids=ids)
                 log.info("leases_handed_back", rows=rows)
+        self.report.count(["handed back"] * len(ids))
         if not self._held:
             await self._ring(self._stage.name, 0.0)
 
@@ -345,6 +358,8 @@ class LaneRun(Generic[Row, End]):
         """
         late = self._runtime.lag.seconds
         wait = max(seconds, min(late, LONGEST_LATE_SECONDS)) if late > LATE_SECONDS else seconds
+        if stage is self._stage.name:
+            self.report.note_bell(wait)
         await self._runtime.bells.ring(stage, self._endpoint, in_seconds=wait)
 
 

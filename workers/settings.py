@@ -84,6 +84,11 @@ class Settings(BaseSettings):
     flower_password: SecretStr | None = Field(
         None, description="For the user `pressroom`; made by `pressroom up` if unset."
     )
+    flower_campaign_jobs: int = Field(
+        1_000,
+        ge=0,
+        description="A campaign of more jobs than this is not shown job by job in Flower.",
+    )
     emulator_host: str = Field("127.0.0.1", description="Where the emulator listens.")
     emulator_port: int = Field(8900, ge=1, le=65535, description="Its port.")
     emulator_clock: float = Field(

@@ -134,7 +134,7 @@ def test_what_is_likely_left_is_when_half_of_those_still_running_have_ended(
 
 @pytest.mark.parametrize(("age", "left"), [(0, 20), (12, 8), (19, 1), (200, None)])
 def test_of_jobs_that_all_take_as_long_it_is_the_rest_of_it(age, left):
-    durations = []
+    durations: list[float] = []
     for _ in range(300):
         durations = learn(durations, 20.0)
 
