@@ -32,11 +32,14 @@ ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # in JSON; a backslash may be text, too
 LEAST_TTL_SECONDS = 10.0  # that the upstream takes
 MOST_TTL_SECONDS = 604_800.0
+CLIENT_ERRORS = "pressroom.errors"  # where producers have the errors: see `completion.py`
 DEPTH_LIMIT = 200  # of an input: what every reader on its way can read
 
 
 class InvalidRequest(PressroomError):
     """A request that will never run; `problems` holds one line for each thing that is wrong."""
+
+    __module__ = CLIENT_ERRORS
 
     def __init__(self, endpoint: str, problems: Sequence[str]) -> None:
         super().__init__(endpoint, list(problems))
@@ -49,6 +52,8 @@ class InvalidRequest(PressroomError):
 
 class TooLarge(InvalidRequest):
     """A request of more bytes than the upstream takes."""
+
+    __module__ = CLIENT_ERRORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

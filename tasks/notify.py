@@ -10,20 +10,19 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import structlog
-from celery import Celery, shared_task, signature
-from celery.app.task import Context
+from celery import shared_task
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from models.claims import Notice
 from models.delivery import DeliveryFailure, record_deliveries
-from models.errors import PressroomError
-from models.job import JobState
 from models.lane import Claim, StageName
+from tasks.completion import complete_task
 from tasks.endings import claim_endings
 from tasks.results import describe_job
 from workers.lane import Chain, Stage, work_lane
@@ -35,21 +34,6 @@ FIRST_RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 300.0
 
 log = structlog.get_logger()
-
-
-class GenerationFailed(PressroomError):
-    """A job ended without a result; the error of its Celery task."""
-
-    def __init__(self, job_id: str, state: str, reason: str | None, error: str | None) -> None:
-        super().__init__(job_id, state, reason, error)
-        self.job_id = job_id
-        self.state = state
-        self.reason = reason
-        self.error = error
-
-    def __str__(self) -> str:
-        said = f": {self.error}" if self.error else ""
-        return f"job {self.job_id} ended {self.state} ({self.reason}){said}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,35 +66,19 @@ async def claim(runtime: Runtime, wanted: Claim) -> Sequence[Word]:
 
 
 async def act(runtime: Runtime, row: Word) -> Told:
+    notice = row.notice
+    again = notice.tries > 1
+    complete = partial(complete_task, runtime.app, notice.request, row.result, again=again)
     try:
         async with asyncio.timeout(ACT_SECONDS):
-            await asyncio.to_thread(complete_task, runtime.app, row.notice.request, row.result)
+            await asyncio.to_thread(complete)
     except (OperationalError, RedisError, RuntimeError, OSError, TimeoutError) as error:
-        return Told(row.notice, f"{type(error).__name__}: {error}")
-    return Told(row.notice, None)
-
-
-def complete_task(app: Celery, request: dict[str, Any], result: dict[str, Any]) -> None:
-    """End the Celery task that asked for the job, as its worker would have.
-
-    Callbacks and the next link of its chain go first, as in Celery: a crash between applies them
-    again rather than never.
-    """
-    context = Context(request)
-    backend = app.backend
-    if result["state"] != JobState.COMPLETED:
-        error = GenerationFailed(result["id"], result["state"], result["reason"], result["error"])
-        backend.mark_as_failure(request["id"], error, request=context)
-        return
-    for callback in request["callbacks"] or []:
-        signature(callback, app=app).apply_async(
-            (result,), parent_id=request["id"], root_id=request["root_id"]
-        )
-    if chain := request["chain"]:
-        signature(chain[-1], app=app).apply_async(
-            (result,), chain=chain[:-1], parent_id=request["id"], root_id=request["root_id"]
-        )
-    backend.mark_as_done(request["id"], result, request=context)
+        return Told(notice, f"{type(error).__name__}: {error}")
+    except Exception as error:
+        # What was linked to the task is the producer's, and may be no canvas at all.
+        log.exception("task_not_completed", job=str(notice.job_id))
+        return Told(notice, f"{type(error).__name__}: {error}")
+    return Told(notice, None)
 
 
 async def record(runtime: Runtime, endpoint: str, ends: Sequence[Told]) -> Chain:

@@ -43,6 +43,7 @@ from tasks.submit import HINT_SECONDS, longest_seconds
 from tasks.tick import tick_schedules
 from workers.runtime import Runtime, get_process
 from workers.sweep_watch import note_sweep
+from workers.taken import give_back_abandoned
 
 SWEEP_SECONDS = 30.0  # what one takes at most
 
@@ -86,6 +87,7 @@ async def sweep_lanes(runtime: Runtime) -> int:
     for lane in lanes:
         if lane.due and not lane.paused and lane.closed_seconds is None:
             rung += await runtime.bells.ring(lane.stage, lane.endpoint)
+    await give_back_abandoned(runtime)
     await finish_batches(runtime)
     await settle_campaigns(runtime)
     await keep_limits(runtime)

@@ -29,7 +29,12 @@ def make_app(settings: Settings) -> Celery:
     repair()
     app = Celery(
         "pressroom",
-        include=["workers.health", "workers.watch", *(f"tasks.{name}" for name in QUEUES)],
+        include=[
+            "workers.health",
+            "workers.watch",
+            "tasks.revoke",
+            *(f"tasks.{name}" for name in QUEUES),
+        ],
         broker=settings.broker_dsn,
         backend=settings.broker_dsn,
         task_cls="workers.clock:ClockedTask",
@@ -41,8 +46,11 @@ def make_app(settings: Settings) -> Celery:
         accept_content=["json"],
         result_accept_content=["json"],
         task_ignore_result=True,  # but for pressroom.generate
-        task_routes={f"pressroom.{name}": {"queue": name} for name in QUEUES},
-        task_default_queue="generate",
+        # Of Celery's own tasks those that a canvas of generations has sent from here.
+        task_routes={f"pressroom.{name}": {"queue": name} for name in QUEUES}
+        | {"celery.*": {"queue": "generate"}},
+        # What is linked to a generation is a producer's, whose workers listen there unless it says.
+        task_default_queue="celery",
         task_acks_late=False,
         # A frozen Redis must not hang a publisher: what was not published, the sweep rings for.
         broker_transport_options={

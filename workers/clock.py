@@ -29,12 +29,15 @@ def now() -> float:
     return time.time() if _offset is None else time.monotonic() + _offset
 
 
+def read_moment(moment: str) -> dt.datetime:
+    """A time as Celery writes it: where it names no zone, it is UTC."""
+    at = dt.datetime.fromisoformat(moment)
+    return at if at.tzinfo else at.replace(tzinfo=dt.UTC)
+
+
 def to_own_clock(moment: str) -> str:
     """What this host's clock shows at that moment of Redis's."""
-    at = dt.datetime.fromisoformat(moment)
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=dt.UTC)
-    return (at + dt.timedelta(seconds=time.time() - now())).isoformat()
+    return (read_moment(moment) + dt.timedelta(seconds=time.time() - now())).isoformat()
 
 
 class ClockedTask(Task[Any, Any]):

@@ -49,13 +49,13 @@ class FlowerPasswordMissing(Exception):
 
 
 class CeleryEvents(Events):  # type: ignore[misc]  # it ships no types
-    """Events of workers; generations are told by `JobFeed` alone.
+    """Events of workers; generations are told by `JobFeed`, and of those refused the failure.
 
     What a producer says of one has its input, if its app sends events at all.
     """
 
     def on_event(self, event: Mapping[str, Any]) -> None:
-        if event.get("name") != GENERATE:
+        if event.get("name") != GENERATE or event["type"] == "task-failed":
             super().on_event(event)
 
 

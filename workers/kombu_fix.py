@@ -10,6 +10,8 @@
 - Notes bear the time of the host that took the message, and any host gives back those that it
   finds too old: one whose clock is an hour ahead would give back everything at once, to be run
   twice. So they bear Redis's time.
+
+And an addition: `pressroom.generate` is noted in a list of its own, too (`workers/taken.py`).
 """
 
 from importlib.metadata import version
@@ -23,8 +25,12 @@ from workers import clock
 
 REPAIRED_VERSION = "5.7.0"
 
+REQUESTS = "pressroom.generate"
+TAKEN_KEY = "requests_taken"
+
 _close = redis.Channel.close
 _append = redis.QoS.append
+_remove = redis.QoS._remove_from_indices  # type: ignore[attr-defined]  # noqa: SLF001
 
 log = structlog.get_logger()
 
@@ -39,10 +45,17 @@ def _close_detached(channel: Any) -> None:  # noqa: ANN401 -- kombu has no types
 
 def _append_noted_or_not(qos: Any, message: Any, delivery_tag: str) -> None:  # noqa: ANN401
     try:
+        if message.headers.get("task") == REQUESTS:
+            with qos.pipe_or_acquire() as pipe:
+                pipe.zadd(TAKEN_KEY, {delivery_tag: clock.now()}).execute()
         _append(qos, message, delivery_tag)
     except RedisError as error:
         log.warning("message_not_noted", error=str(error))
         virtual.QoS.append(qos, message, delivery_tag)
+
+
+def _remove_from_all(qos: Any, delivery_tag: str, pipe: Any = None) -> Any:  # noqa: ANN401
+    return _remove(qos, delivery_tag, pipe).zrem(TAKEN_KEY, delivery_tag)
 
 
 def repair() -> None:
@@ -50,4 +63,5 @@ def repair() -> None:
     if version("kombu") == REPAIRED_VERSION:
         redis.Channel.close = _close_detached  # type: ignore[assignment,method-assign]  # so a patch is
         redis.QoS.append = _append_noted_or_not  # type: ignore[assignment,method-assign]
+        redis.QoS._remove_from_indices = _remove_from_all  # type: ignore[attr-defined]  # noqa: SLF001
         redis.time = clock.now  # type: ignore[attr-defined]

@@ -64,7 +64,7 @@ from tasks import cancel as cancel_stage
 from tasks import poll as poll_stage
 from tasks import submit as submit_stage
 from tasks.cancel import Cancelled
-from tasks.notify import complete_task
+from tasks.completion import complete_task
 from tasks.poll import MISSES_ALLOWED, Polled
 from tasks.submit import Submitted
 from tests.integration.conftest import FLUX
@@ -1068,7 +1068,13 @@ def test_the_celery_task_that_asked_for_a_job_ends_as_the_job_did(state):
     app = Celery(backend="cache+memory://", broker="memory://")
     task_id = str(new_id())
     request = {"id": task_id, "callbacks": None, "chain": None, "root_id": None}
-    result = {"id": task_id, "state": state, "reason": "upstream_failed", "error": "why"}
+    result = {
+        "id": task_id,
+        "state": state,
+        "reason": "upstream_failed",
+        "error": "why",
+        "endpoint": FLUX,
+    }
 
     complete_task(app, request, result)
 

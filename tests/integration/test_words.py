@@ -13,7 +13,8 @@ from models.lane import StageName
 from tasks import archive as archive_stage
 from tasks import notify as notify_stage
 from tasks import webhook as webhook_stage
-from tasks.notify import Told, complete_task
+from tasks.completion import complete_task
+from tasks.notify import Told
 from tasks.webhook import GIVE_UP_SECONDS, WAITS_SECONDS, Sent
 from tests.integration.conftest import FLUX
 from tests.integration.stage_rows import DELIVERIES, claim_rows, fill_stage
@@ -41,10 +42,12 @@ def test_the_rest_of_a_chain_goes_with_its_next_link(monkeypatch):
     callback = app.signature("callback")
     request = {"id": "job", "root_id": "root", "callbacks": [callback], "chain": links}
     sent = []
-    monkeypatch.setattr(
-        "celery.canvas.Signature.apply_async",
-        lambda link, args, **options: sent.append((link.task, args, options)),
-    )
+
+    def send(link, args, **options):
+        sent.append((link.task, args, options))
+        return app.AsyncResult(link.task)
+
+    monkeypatch.setattr("celery.canvas.Signature.apply_async", send)
 
     complete_task(app, request, RESULT)
 
