@@ -22,6 +22,7 @@ from models.lane import Claim, StageName
 from models.transitions import Move, move_jobs, note_cancel, snooze_cancel
 from tasks import retry_policy
 from tasks.breaker import note_answers
+from tasks.call_traces import CANCEL_TRACE
 from workers.lane import Chain, Stage, work_lane
 from workers.runtime import Runtime
 
@@ -82,6 +83,7 @@ CANCEL = Stage(
     claim=claim,
     act=act,
     record=record,
+    trace=CANCEL_TRACE,
     find_busy=lambda done: done.outcome if isinstance(done.outcome, Busy) else None,
 )
 

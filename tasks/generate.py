@@ -18,7 +18,9 @@ from models.job import OnUnknown
 from models.lane import StageName
 from models.transitions import enqueue_jobs
 from tasks.intake import InvalidRequest, Request, check_request, read_deadlines
+from tasks.job_trace import begin_job_trace
 from workers.runtime import Runtime, get_process
+from workers.trace_context import HEADER
 
 RECORD_SECONDS = 30.0
 RETRY_SECONDS = 5.0  # while Postgres is away
@@ -68,6 +70,18 @@ def generate(
         finish_within: the same, to its end; ten at least, which is the upstream's least.
         priority: 0 to 9; 9 goes first, and 5 is usual.
     """
+    process = get_process()
+    trace = begin_job_trace(
+        process.runtime,
+        traceparent=getattr(self.request, HEADER, None),
+        kind="CONSUMER",
+        facts={
+            "messaging.system": "celery",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": "generate",
+            "messaging.message.id": str(self.request.id),
+        },
+    )
     try:
         request = Request(
             endpoint=endpoint,
@@ -75,16 +89,22 @@ def generate(
             id=UUID(self.request.id),
             on_unknown=OnUnknown(on_unknown) if on_unknown else None,
             priority=priority,
+            trace_context=trace.kept,
             **read_deadlines(start_within, finish_within),
         )
     except ValueError as error:
+        trace.refused(error)
         raise InvalidRequest(endpoint, [str(error)]) from error
     kept = {name: getattr(self.request, name) for name in KEPT}
-    process = get_process()
     try:
         process.loop.run(take_in(process.runtime, request, kept), seconds=RECORD_SECONDS)
+    except InvalidRequest as error:
+        trace.refused(error)
+        raise
     except (DatabaseUnavailable, TimeoutError) as error:
+        trace.refused(error)
         raise self.retry(exc=error, countdown=RETRY_SECONDS) from error
+    trace.accepted(UUID(self.request.id), endpoint)
     raise Ignore
 
 

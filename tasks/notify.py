@@ -24,11 +24,13 @@ from models.delivery import DeliveryFailure, record_deliveries
 from models.errors import PressroomError
 from models.job import JobState
 from models.lane import Claim, StageName
+from tasks.call_traces import NOTIFY_TRACE
 from tasks.endings import claim_endings
 from tasks.results import describe_job
 from workers.lane import Chain, Stage, work_lane
 from workers.operator_settings import DELIVER
 from workers.runtime import Runtime
+from workers.trace_context import pass_on, say_traceparent
 
 ACT_SECONDS = 15.0
 FIRST_RETRY_SECONDS = 2.0
@@ -58,6 +60,7 @@ class Word:
 
     notice: Notice
     result: dict[str, Any]
+    trace_context: bytes | None = None
 
     @property
     def id(self) -> UUID:
@@ -78,13 +81,17 @@ async def claim(runtime: Runtime, wanted: Claim) -> Sequence[Word]:
     async with runtime.database.begin() as session:
         endings = await claim_endings(session, StageName.NOTIFY, **wanted)
     links = await runtime.links()
-    return [Word(one.notice, describe_job(one.job, one.files, links)) for one in endings]
+    return [
+        Word(one.notice, describe_job(one.job, one.files, links), one.job.trace_context)
+        for one in endings
+    ]
 
 
 async def act(runtime: Runtime, row: Word) -> Told:
     try:
         async with asyncio.timeout(ACT_SECONDS):
-            await asyncio.to_thread(complete_task, runtime.app, row.notice.request, row.result)
+            with pass_on(say_traceparent(row.trace_context)):
+                await asyncio.to_thread(complete_task, runtime.app, row.notice.request, row.result)
     except (OperationalError, RedisError, RuntimeError, OSError, TimeoutError) as error:
         return Told(row.notice, f"{type(error).__name__}: {error}")
     return Told(row.notice, None)
@@ -150,6 +157,7 @@ NOTIFY = Stage(
     claim=claim,
     act=act,
     record=record,
+    trace=NOTIFY_TRACE,
 )
 
 

@@ -31,6 +31,7 @@ from models.room import make_room
 from models.transitions import Move, ask_again, end, move_jobs, send_anew
 from tasks import retry_policy
 from tasks.breaker import note_answers
+from tasks.call_traces import POLL_TRACE
 from tasks.durations import learn_durations, read_durations
 from tasks.first_poll import RETENTION_SECONDS
 from workers.lane import Chain, Stage, work_lane
@@ -277,6 +278,7 @@ POLL = Stage(
     claim=claim,
     act=act,
     record=record,
+    trace=POLL_TRACE,
     find_busy=lambda done: done.outcome if isinstance(done.outcome, Busy) else None,
 )
 

@@ -44,6 +44,7 @@ from models.transitions import (
 )
 from tasks import retry_policy
 from tasks.breaker import note_answers
+from tasks.call_traces import SUBMIT_TRACE
 from tasks.durations import read_durations
 from tasks.first_poll import plan_first_poll
 from workers.lane import Chain, Stage, work_lane
@@ -272,6 +273,7 @@ SUBMIT = Stage(
     claim=claim,
     act=act,
     record=record,
+    trace=SUBMIT_TRACE,
     find_busy=lambda done: done.outcome if isinstance(done.outcome, Busy) else None,
 )
 
