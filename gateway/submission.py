@@ -16,7 +16,7 @@ from tasks.intake import InvalidRequest, Request, check_request, hash_json
 from tasks.job_trace import JobTrace, begin_job_trace
 
 RETRY_SECONDS = "1"  # when too many wait
-SERVED = {"http.request.method": "POST"}  # what the span of each says
+METHOD, ROUTE = "http.request.method", "http.route"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,7 @@ class Submission:
         cache: a stored result will do; None: as the key or the settings say.
         size: of its body, in bytes.
         traceparent: of its producer, as it came.
+        route: by which it came, for its trace.
         one_of_many: one request hands in several.
     """
 
@@ -44,6 +45,7 @@ class Submission:
     cache: bool | None = None
     sync: bool = False
     traceparent: str | None = None
+    route: str = ""
     one_of_many: bool = False
 
 
@@ -58,7 +60,7 @@ async def check(state: GatewayState, caller: Caller, asked: Submission) -> Incom
         traceparent=asked.traceparent,
         one_of_many=asked.one_of_many,
         kind="SERVER",
-        facts=SERVED,
+        facts={METHOD: "POST", ROUTE: asked.route},
     )
     try:
         return await _check(state, caller, asked, trace)

@@ -194,7 +194,7 @@ def _failed(row: Download, error: str) -> DownloadEnd:
         artifact=str(row.id),
         job=str(row.job_id),
         tries=row.tries,
-        error=error,
+        error=error.partition(": ")[0],  # what follows may be the file's own words
         dead=retry_in is None,
     )
     return DownloadEnd(id=row.id, lease=row.lease, error=error, retry_in=retry_in)
@@ -234,7 +234,7 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[DownloadEnd]) -
             reason = str(refused[0].error)
             seconds = await close_lane(session, StageName.ARCHIVE, endpoint, reason=reason)
             chain[StageName.ARCHIVE] = seconds
-            log.warning("lane_closed", reason=reason, seconds=seconds)
+            log.warning("lane_closed", cause="store_refused", said=reason, seconds=seconds)
         elif await note_lane_works(session, StageName.ARCHIVE, endpoint):
             chain[StageName.ARCHIVE] = 0.0
             log.info("lane_opened", stage=StageName.ARCHIVE, endpoint=endpoint)

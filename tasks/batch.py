@@ -67,7 +67,7 @@ async def _enqueue_step(runtime: Runtime, batch_id: UUID) -> bool:
                 for request_id, values in requests
             ]
         except InvalidRequest as error:  # what was taken when it was added is taken no longer
-            log.warning("batch_failed", batch=str(batch_id), error=str(error))
+            log.warning("batch_failed", batch=str(batch_id), said=str(error))
             batch.state, batch.error = BatchState.FAILED, str(error)
             return False
         if not incoming:

@@ -68,7 +68,7 @@ def _move(done: Cancelled) -> Move:
     if isinstance(outcome, Fault):
         sent, error = row.tries >= retry_policy.CANCEL.sends, outcome.error
         due_in = 0.0 if sent else retry_policy.CANCEL.wait_seconds(row.tries)
-        log.warning("cancel_failed", job=str(row.id), tries=row.tries, error=outcome.error)
+        log.warning("cancel_failed", job=str(row.id), tries=row.tries, said=outcome.error)
     return note_cancel(row.id, row.lease, state=row.state, due_in=due_in, sent=sent, error=error)
 
 

@@ -72,7 +72,7 @@ async def expand_campaign(runtime: Runtime, campaign_id: UUID) -> bool:
         async with _open_rows(runtime, campaign) as local:
             return await _expand(runtime, campaign, local)
     except (Refused, PromptFileError, FileNotFoundError) as error:
-        log.warning("campaign_not_expanded", campaign_id=str(campaign_id), error=str(error))
+        log.warning("campaign_not_expanded", campaign_id=str(campaign_id), said=str(error))
         async with runtime.database.begin() as session:
             await give_up_expanding(session, campaign_id, str(error))
         return False

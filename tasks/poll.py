@@ -130,7 +130,7 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Cha
                 job=str(verdict.move.job_id),
                 state=verdict.move.to,
                 reason=verdict.move.reason,
-                error=verdict.move.error,
+                said=verdict.move.error,
             )
     return chain
 

@@ -157,7 +157,8 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
                 job=str(move.job_id),
                 attempt=done.row.attempt,
                 outcome=type(done.outcome).__name__,
-                error=move.error,
+                http_status=done.outcome.http_status,
+                said=move.error,
             )
         if move.job_id not in moved:
             log.info("lease_lost", job=str(move.job_id), attempt=done.row.attempt)

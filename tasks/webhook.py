@@ -178,7 +178,8 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Sent]) -> Chain
             job=str(sent.notice.job_id),
             endpoint=endpoint,
             tries=sent.notice.tries,
-            error=sent.error,
+            http_status=sent.http_status,
+            said=sent.error,
             given_up=over,
         )
     async with runtime.database.begin() as session:

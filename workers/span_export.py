@@ -10,7 +10,7 @@ import structlog
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, SpanExportResult
 
-from workers.tracing import CONSOLE, GRPC, TracingMisconfigured
+from workers.tracing import CONSOLE, GRPC
 
 log = structlog.get_logger()
 
@@ -18,23 +18,14 @@ log = structlog.get_logger()
 def make_exporter(protocol: str) -> SpanExporter:
     """
     Args:
-        protocol: http/protobuf, grpc or console.
-
-    Raises:
-        TracingMisconfigured: gRPC is asked for, and its extra is not installed.
+        protocol: http/protobuf, grpc or console; one that `find_protocol` took.
     """
     # They say the same of each batch, and of each try to send it: what matters, we say once.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     if protocol == CONSOLE:
         return ConsoleSpanExporter()
     name = "grpc" if protocol == GRPC else "http"
-    try:
-        module = importlib.import_module(f"opentelemetry.exporter.otlp.proto.{name}.trace_exporter")
-    except ImportError as error:
-        raise TracingMisconfigured(
-            "OTEL_EXPORTER_OTLP_PROTOCOL=grpc needs `pip install 'pressroom[otlp-grpc]'`; "
-            "http/protobuf needs nothing more"
-        ) from error
+    module = importlib.import_module(f"opentelemetry.exporter.otlp.proto.{name}.trace_exporter")
     return QuietExporter(module.OTLPSpanExporter())
 
 

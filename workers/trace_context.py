@@ -42,6 +42,11 @@ def is_sampled(kept: bytes | None) -> bool:
     return kept is not None and bool(kept[24] & SAMPLED)
 
 
+def find_trace_id(kept: bytes | None) -> str | None:
+    """As one looks for it where traces are kept."""
+    return kept[:16].hex() if kept else None
+
+
 def find_passed_on() -> str | None:
     """What whoever is called now is to be told of the trace."""
     return _passed_on.get()

@@ -9,6 +9,7 @@ All the others (service name, sampler, headers, batches) are read by the SDK its
 nothing of the SDK's traces is imported: `workers/tracer.py` is, once it is on.
 """
 
+import importlib.util
 import os
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 OTLP, CONSOLE, NONE = "otlp", "console", "none"
 HTTP, GRPC = "http/protobuf", "grpc"
+EXPORTERS = "opentelemetry.exporter.otlp.proto"
 
 
 class TracingMisconfigured(PressroomError):
@@ -35,6 +37,32 @@ def is_tracing_on() -> bool:
     return bool(exporter or any(_read(name) for name in ENDPOINTS))
 
 
+def find_protocol() -> str | None:
+    """How spans are sent: http/protobuf, grpc or console; None: traces are off.
+
+    Raises:
+        TracingMisconfigured: by an exporter or a protocol that there is not.
+    """
+    if not is_tracing_on():
+        return None
+    exporter = _read("OTEL_TRACES_EXPORTER") or OTLP
+    if exporter not in {OTLP, CONSOLE}:
+        raise TracingMisconfigured(
+            f"OTEL_TRACES_EXPORTER={exporter} came; {OTLP}, {CONSOLE} or {NONE} was wanted"
+        )
+    if exporter == CONSOLE:
+        return CONSOLE
+    protocol = next((said for name in PROTOCOLS if (said := _read(name))), HTTP)
+    if protocol not in {HTTP, GRPC}:
+        raise TracingMisconfigured(f"{PROTOCOLS[1]}={protocol} came; {HTTP} or {GRPC} was wanted")
+    if protocol == GRPC and importlib.util.find_spec(f"{EXPORTERS}.{GRPC}") is None:
+        raise TracingMisconfigured(
+            f"{PROTOCOLS[1]}={GRPC} needs `pip install 'pressroom[otlp-grpc]'`; "
+            f"{HTTP} needs nothing more"
+        )
+    return protocol
+
+
 def open_tracer(process: str) -> "Tracer | None":
     """What records this process's spans; None while traces are off.
 
@@ -43,21 +71,14 @@ def open_tracer(process: str) -> "Tracer | None":
             unless OTEL_SERVICE_NAME says otherwise.
 
     Raises:
-        TracingMisconfigured: an exporter or a protocol that there is not.
+        TracingMisconfigured: as of `find_protocol`.
     """
-    if not is_tracing_on():
+    protocol = find_protocol()
+    if protocol is None:
         return None
-    exporter = _read("OTEL_TRACES_EXPORTER") or OTLP
-    protocol = next((said for name in PROTOCOLS if (said := _read(name))), HTTP)
-    if exporter not in {OTLP, CONSOLE}:
-        raise TracingMisconfigured(
-            f"OTEL_TRACES_EXPORTER={exporter} came; {OTLP}, {CONSOLE} or {NONE} was wanted"
-        )
-    if exporter == OTLP and protocol not in {HTTP, GRPC}:
-        raise TracingMisconfigured(f"{PROTOCOLS[1]}={protocol} came; {HTTP} or {GRPC} was wanted")
     from workers.tracer import make_tracer  # noqa: PLC0415 -- imported once traces are on
 
-    return make_tracer(process, exporter if exporter == CONSOLE else protocol)
+    return make_tracer(process, protocol)
 
 
 def _read(name: str) -> str:

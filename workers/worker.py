@@ -58,7 +58,7 @@ def _connect(process: Process) -> None:
 
     def stop(**_signal: Any) -> None:  # noqa: ANN401
         process.runtime.stopping.set()
-        log.info("worker_stopping")
+        log.info("worker_told_to_stop")
 
     def add_traceparent(headers: dict[str, Any], **_signal: Any) -> None:  # noqa: ANN401
         # Where a job's end is told: whatever is linked to its task goes on in its trace.

@@ -301,6 +301,7 @@ def _submission(
         idempotency_key=key,
         cache=asked.cache,
         traceparent=request.headers.get(HEADER),
+        route=request.scope["route"].path,
         one_of_many=one_of_many,
     )
 

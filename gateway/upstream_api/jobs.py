@@ -169,6 +169,7 @@ async def _hand_in(request: Request, endpoint: str, caller: Caller, *, sync: boo
         priority=read_priority_header(request.headers),
         sync=sync,
         traceparent=request.headers.get(HEADER),
+        route=request.scope["route"].path,
     )
     try:
         incoming = await check(state, caller, asked)

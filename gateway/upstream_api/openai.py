@@ -27,7 +27,7 @@ from gateway.disconnect import ClientGone, unless_gone
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
-from gateway.submission import SERVED, conflict
+from gateway.submission import METHOD, ROUTE, conflict
 from gateway.upstream_api.call import OUR_KEY, Call
 from gateway.upstream_api.completion import split_events
 from gateway.upstream_api.jobs import resolve
@@ -85,7 +85,10 @@ async def _complete(request: Request, endpoint: str, caller: Caller, *, path: st
         raise ApiError(HTTPStatus.BAD_REQUEST, "the body holds a NUL character, which is not text")
     key = read_idempotency_key(request.headers)
     trace = begin_job_trace(
-        state.runtime, traceparent=request.headers.get(HEADER), kind="SERVER", facts=SERVED
+        state.runtime,
+        traceparent=request.headers.get(HEADER),
+        kind="SERVER",
+        facts={METHOD: "POST", ROUTE: request.scope["route"].path},
     )
     job = NewJob(
         id=new_id(),

@@ -41,6 +41,7 @@ class HttpServer:
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[tuple[Mapping[str, str], bytes]] = []
+        self.refusal = ""  # once, to the next request
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,7 +50,8 @@ class HttpServer:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 owner.take(headers, body)
                 answer = ExportTraceServiceResponse().SerializeToString()
-                self.send_response(200)
+                self.send_response(500 if owner.refusal else 200)
+                answer, owner.refusal = owner.refusal.encode() or answer, ""
                 self.send_header("content-length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)

@@ -21,7 +21,7 @@ from workers.settings import Settings
 FLUX = "black-forest-labs-flux-1-schnell"
 PROMPT = "a heron that nobody may read of"
 TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 END_SECONDS = 30.0
 
 
@@ -47,6 +47,7 @@ class Plant:
             "PRESSROOM_GATEWAY_PORT": str(self.settings.gateway_port),
             "PRESSROOM_EMULATOR_PORT": str(self.settings.emulator_port),
             "PRESSROOM_ALLOWED_HOSTS": f"127.0.0.1:{self.receiver.port}",
+            "PRESSROOM_LOG_LEVEL": "debug",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.port}",
             "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
             "OTEL_BSP_SCHEDULE_DELAY": "100",
@@ -104,7 +105,13 @@ class Plant:
 
     def events(self, name, event):
         lines = self.log(name).read_text().splitlines()
-        return [line for line in lines if line and json.loads(line).get("event") == event]
+        return [line for line in map(json.loads, lines) if line["event"] == event]
+
+    def wait_for_event(self, name, event):
+        deadline = time.monotonic() + END_SECONDS
+        while not self.events(name, event):
+            assert time.monotonic() < deadline, self.log(name).read_text()[-3000:]
+            time.sleep(0.1)
 
     def close(self):
         self.http.close()
@@ -158,6 +165,7 @@ def test_a_job_is_one_trace_from_its_producers_request_to_its_webhook(plant, col
     assert names.index("submit") < names.index("poll") < names.index("archive")
     assert {span.trace_id for span in spans} == {TRACE_ID}
     assert (accept.parent_id, accept.service) == (SPAN_ID, "pressroom-gateway")
+    assert accept.attributes["http.route"] == "/v2/{endpoint}/run"
     assert {span.parent_id for span in calls} == {accept.span_id}
     assert {span.service for span in calls} == {"pressroom-worker"}
     assert not [span for span in spans if span.failed]
@@ -165,8 +173,10 @@ def test_a_job_is_one_trace_from_its_producers_request_to_its_webhook(plant, col
 
 
 def test_each_call_and_the_run_that_made_it_link_to_each_other(plant, collector):
-    [accept, *calls] = collector.of_job(collector.spans[0].attributes["pressroom.job.id"])
+    job_id = plant.submit(f"00-{uuid4().hex}-{SPAN_ID}-01")
 
+    collector.wait_for(lambda _: named(collector.of_job(job_id), "archive"))
+    [accept, *calls] = collector.of_job(job_id)
     runs = collector.wait_for(
         lambda spans: (
             found := {span.place: span for span in named(spans, "lane")},
@@ -242,10 +252,39 @@ def test_what_a_producer_does_not_want_recorded_is_not_and_its_webhook_still_bea
     assert trace_id not in {span.trace_id for span in collector.spans}
 
 
-def test_no_prompt_key_or_address_with_a_token_is_in_a_span(plant, collector):
+def test_no_prompt_key_or_address_with_a_token_is_in_a_span_or_a_line_of_the_log(plant, collector):
+    plant.receiver.refusal = f"cannot take {PROMPT}"
+    storage = {
+        "accessId": "seeded-id",
+        "accessSecret": "seeded-secret",
+        "bucketName": "shop",
+        "endpointUrl": "https://s3.example",
+    }
+    hook = f"http://127.0.0.1:{plant.receiver.port}/hook?token=hunter2"
+    plant.submit(f"00-{TRACE_ID}-{SPAN_ID}-01", webhook=hook, s3Config=storage)
+    app = make_app(plant.settings)
+    wrong = {"prompt": PROMPT, "steps": f"as many as {PROMPT}"}
+    for given in (wrong, {"prompt": [PROMPT]}):
+        app.send_task("pressroom.generate", kwargs={"endpoint": FLUX, "input": given})
+    app.close()
+
+    plant.wait_for_event("worker", "webhook_failed")
+
+    logs = [plant.log(name).read_text() for name in ("gateway", "worker")]
     assert collector.raw.count(FLUX.encode()) > 5
-    for secret in (PROMPT, plant.key, plant.settings.upstream_secret, "hunter2", "/hook"):
-        assert secret.encode() not in collector.raw
+    assert all("debug" in log for log in logs)
+    seeded = [PROMPT, plant.key, plant.settings.upstream_secret, "hunter2", "seeded-"]
+    shown = [secret for secret in seeded for log in logs if secret in log]
+    traced = [secret for secret in [*seeded, "/hook"] if secret.encode() in collector.raw]
+    assert (shown, traced) == ([], [])
+
+
+def test_a_line_of_the_log_bears_the_ids_of_the_span_that_it_was_written_in(plant, collector):
+    [line] = plant.events("worker", "webhook_failed")
+
+    collector.wait_for(
+        lambda spans: (line["trace_id"], line["span_id"]) in {one.place for one in spans}
+    )
 
 
 def test_without_a_collector_jobs_go_on_and_each_process_says_once_that_spans_are_dropped(
