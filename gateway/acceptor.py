@@ -105,7 +105,7 @@ class Acceptor:
             if len(batch) == 1:
                 _fail(batch[0], error)
                 return
-            log.warning("batch_divided", requests=len(batch), error=repr(error))
+            log.warning("batch_divided", requests=len(batch), error=type(error).__name__)
             for waiting in batch:
                 await self._write([waiting])
         else:

@@ -53,6 +53,8 @@ def make_gateway(settings: Settings) -> FastAPI:
         docs_url=None,  # its page would load scripts of other hosts
         redoc_url=None,
         openapi_url=None,  # it is served to who has a key: api/document.py
+        # Its own spans would tell of paths that open files. Ours: tasks/job_trace.py.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
     gateway.state.workers_known = {}
     add_error_handlers(gateway)

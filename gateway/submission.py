@@ -8,12 +8,15 @@ from typing import Any
 from gateway.acceptor import Overloaded
 from gateway.errors import ApiError
 from gateway.state import GatewayState
+from models.errors import DatabaseUnavailable
 from models.job import OnUnknown
 from models.key import Caller
 from tasks.accept import Accepted, Incoming
-from tasks.intake import Request, check_request, hash_json
+from tasks.intake import InvalidRequest, Request, check_request, hash_json
+from tasks.job_trace import JobTrace, begin_job_trace
 
 RETRY_SECONDS = "1"  # when too many wait
+METHOD, ROUTE = "http.request.method", "http.route"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,9 @@ class Submission:
         sync: it may be as large as /runsync takes.
         cache: a stored result will do; None: as the key or the settings say.
         size: of its body, in bytes.
+        traceparent: of its producer, as it came.
+        route: by which it came, for its trace.
+        one_of_many: one request hands in several.
     """
 
     endpoint: str
@@ -38,6 +44,9 @@ class Submission:
     idempotency_key: str | None = None
     cache: bool | None = None
     sync: bool = False
+    traceparent: str | None = None
+    route: str = ""
+    one_of_many: bool = False
 
 
 async def check(state: GatewayState, caller: Caller, asked: Submission) -> Incoming:
@@ -46,6 +55,23 @@ async def check(state: GatewayState, caller: Caller, asked: Submission) -> Incom
         InvalidRequest: the endpoint does not take it.
         ApiError: its webhook is not to be called.
     """
+    trace = begin_job_trace(
+        state.runtime,
+        traceparent=asked.traceparent,
+        one_of_many=asked.one_of_many,
+        kind="SERVER",
+        facts={METHOD: "POST", ROUTE: asked.route},
+    )
+    try:
+        return await _check(state, caller, asked, trace)
+    except (ApiError, InvalidRequest) as error:
+        trace.refused(error)
+        raise
+
+
+async def _check(
+    state: GatewayState, caller: Caller, asked: Submission, trace: JobTrace
+) -> Incoming:
     runtime = state.runtime
     operator = await runtime.operator_settings()
     checked = check_request(
@@ -60,6 +86,7 @@ async def check(state: GatewayState, caller: Caller, asked: Submission) -> Incom
             policy=asked.policy,
             s3_config=asked.s3_config,
             sync=asked.sync,
+            trace_context=trace.kept,
         ),
         on_unknown=operator.on_unknown,
         secret=runtime.secret,
@@ -91,6 +118,7 @@ async def check(state: GatewayState, caller: Caller, asked: Submission) -> Incom
         idempotency_key=asked.idempotency_key,
         webhook=webhook,
         cache=cache and not asked.s3_config,  # its files are wanted in a place of its own
+        trace=trace,
     )
 
 
@@ -101,13 +129,22 @@ async def accept(state: GatewayState, incoming: Sequence[Incoming], *, size: int
         DatabaseUnavailable: nothing was written.
     """
     try:
-        return await state.acceptor.accept(incoming, size=size)
-    except Overloaded as error:
+        accepted = await state.acceptor.accept(incoming, size=size)
+    except (Overloaded, DatabaseUnavailable) as error:
+        for one in incoming:
+            one.trace.refused(error)
+        if isinstance(error, DatabaseUnavailable):
+            raise
         raise ApiError(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "too many requests wait to be written down; nothing was recorded, try again",
             headers={"Retry-After": RETRY_SECONDS},
         ) from error
+    for one, answer in zip(incoming, accepted, strict=True):
+        one.trace.accepted(
+            answer.job_id, one.job.endpoint, existing=answer.existing, cached=answer.cached
+        )
+    return accepted
 
 
 def conflict(key: str | None) -> ApiError:

@@ -44,6 +44,7 @@ class Poll:
     sends: int  # of it, since it was last asked for
     on_unknown: OnUnknown
     size_class: str | None = None
+    trace_context: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Cancel:
     state: JobState
     upstream_id: str
     tries: int  # 1 during the first
+    trace_context: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Download:
     source_url: str
     tries: int
     seconds_left: float  # until its URL dies
+    trace_context: bytes | None = None  # of its job, once it was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +103,14 @@ CLAIM_POLLS = _claim(
     StageName.POLL,
     returning="""attempt, state, upstream_id, polls, misses,
         cancel_requested_at IS NOT NULL AS cancel, cancel_reason, route,
-        attempt - attempts_before AS sends, on_unknown, size_class,
+        attempt - attempts_before AS sends, on_unknown, size_class, trace_context,
         extract(epoch FROM now() - submitted_at) AS age,
         extract(epoch FROM now() - coalesce(polled_at, submitted_at)) AS unseen""",
 )
 CLAIM_CANCELS = _claim(
     StageName.CANCEL,
     sets=", cancel_tries = cancel_tries + 1",
-    returning="state, upstream_id, cancel_tries",
+    returning="state, upstream_id, cancel_tries, trace_context",
 )
 CLAIM_ARTIFACTS = _claim(
     StageName.ARCHIVE,
@@ -149,6 +152,7 @@ async def claim_polls(session: AsyncSession, **claim: Unpack[Claim]) -> Sequence
             sends=row.sends,
             on_unknown=OnUnknown(row.on_unknown),
             size_class=row.size_class,
+            trace_context=row.trace_context,
         )
         for row in await session.execute(CLAIM_POLLS, claim)
     ]
@@ -164,6 +168,7 @@ async def claim_cancels(session: AsyncSession, **claim: Unpack[Claim]) -> Sequen
             state=JobState(row.state),
             upstream_id=row.upstream_id,
             tries=row.cancel_tries,
+            trace_context=row.trace_context,
         )
         for row in await session.execute(CLAIM_CANCELS, claim)
     ]

@@ -313,6 +313,7 @@ class Job(Base):
     fingerprint: Mapped[str | None]
     size_class: Mapped[str | None]  # what of its input says how long it takes: models/size_stats.py
     cached_from: Mapped[UUID | None]  # the job whose result this is
+    trace_context: Mapped[bytes | None]  # its place in a trace: workers/trace_context.py
 
     polls: Mapped[int] = mapped_column(server_default="0")
     misses: Mapped[int] = mapped_column(server_default="0")  # 404s in a row

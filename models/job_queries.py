@@ -7,7 +7,7 @@ is asked for a page is read there, and the newest of these are the page.
 
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 from uuid import UUID
@@ -72,6 +72,12 @@ class JobFilter:
     routes: Sequence[Route] | None = None
     created_after: dt.datetime | None = None
     created_before: dt.datetime | None = None
+
+
+async def find_traces(session: AsyncSession, job_ids: Collection[UUID]) -> dict[UUID, bytes | None]:
+    """What is kept of each job's trace."""
+    statement = select(Job.id, Job.trace_context).where(Job.id == func.any(list(job_ids)))
+    return dict((await session.execute(statement)).tuples().all())
 
 
 async def list_jobs(

@@ -74,6 +74,7 @@ class Submission:
     seconds_left: float | None = None  # until it is given up
     attempts_before: int = 0  # a retry was asked for
     size_class: str | None = None
+    trace_context: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,7 @@ class NewJob:
     priority: int = USUAL
     due_seconds: float = 0.0  # until it may be sent
     size_class: str | None = None
+    trace_context: str | None = None  # hexadecimal
 
 
 async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUID]:
@@ -142,7 +144,8 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
                     id uuid, endpoint text, input jsonb, on_unknown text, estimate_usd numeric,
                     campaign_id uuid, position int, key_id uuid, route text, policy jsonb,
                     sealed text, live_seconds float, fingerprint text, start_seconds float,
-                    priority smallint, due_seconds float, size_class text, custom_id text)
+                    priority smallint, due_seconds float, size_class text, custom_id text,
+                    trace_context text)
             ), endpoints AS (
                 INSERT INTO endpoint_stats (endpoint)
                 SELECT DISTINCT endpoint FROM job
@@ -163,7 +166,7 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
             ), {PLACES}
             INSERT INTO jobs (id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
                 key_id, route, policy, sealed, deadline_at, fingerprint, start_seconds, start_by,
-                priority, virtual_start, next_at, size_class, custom_id)
+                priority, virtual_start, next_at, size_class, custom_id, trace_context)
             SELECT id, endpoint, input, on_unknown, estimate_usd, campaign_id, position,
                 key_id, route, nullif(policy, 'null'), decode(sealed, 'base64'),
                 now() + make_interval(secs => live_seconds), fingerprint,
@@ -171,7 +174,7 @@ async def enqueue_jobs(session: AsyncSession, jobs: Sequence[NewJob]) -> set[UUI
                 priority, virtual_start,
                 CASE WHEN paused THEN {HELD_UNTIL}
                     ELSE now() + make_interval(secs => due_seconds) END,
-                size_class, custom_id
+                size_class, custom_id, decode(trace_context, 'hex')
             FROM job LEFT JOIN placed USING (id)
             ON CONFLICT (id) DO NOTHING
             RETURNING id
@@ -268,7 +271,7 @@ _CLAIM_ROWS = f"""
         WHERE jobs.id = sized.id AND (bytes_so_far <= :bytes OR bytes_so_far = bytes)
         RETURNING jobs.id, jobs.attempt, jobs.input, jobs.on_unknown, jobs.route, jobs.policy,
             jobs.sealed, jobs.attempts_before, jobs.size_class, jobs.campaign_id,
-            jobs.priority, jobs.virtual_start, jobs.estimate_usd,
+            jobs.trace_context, jobs.priority, jobs.virtual_start, jobs.estimate_usd,
             extract(epoch FROM jobs.deadline_at - now()) AS seconds_left
     )
 """  # noqa: S608 -- built from constants
@@ -312,6 +315,7 @@ async def claim_submissions(session: AsyncSession, **claim: Unpack[Claim]) -> Se
             seconds_left=None if row.seconds_left is None else float(row.seconds_left),
             attempts_before=row.attempts_before,
             size_class=row.size_class,
+            trace_context=row.trace_context,
         )
         for row in rows
     ]

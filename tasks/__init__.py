@@ -10,4 +10,5 @@ batch      requests that waited, to jobs
 sweep      rings for what is overdue          pause.py    a campaign that waits, and goes on
 announce   word of campaigns and budgets      limits.py   budgets, and jobs in flight at once
 tick       schedules whose time has come      schedules.py  what people do with them
+job_trace.py  where a job's trace begins      call_traces.py  what its spans say
 """

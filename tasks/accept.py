@@ -23,6 +23,7 @@ from models.job import JobState
 from models.lane import StageName
 from models.result_cache import Wanted, find_results, give_results
 from models.transitions import NewJob, enqueue_jobs
+from tasks.job_trace import UNTRACED, JobTrace
 
 _NAME = HandleKind.IDEMPOTENCY_KEY
 _SEED = HandleKind.SEEDED
@@ -37,6 +38,7 @@ class Incoming:
         idempotency_key: the name that the client gave it.
         webhook: where word of its end is to go.
         cache: a stored result will do.
+        trace: ends when it is answered.
     """
 
     job: NewJob
@@ -45,6 +47,7 @@ class Incoming:
     idempotency_key: str | None = None
     webhook: str | None = None
     cache: bool = False
+    trace: JobTrace = UNTRACED
 
     @property
     def handles(self) -> list[NewHandle]:

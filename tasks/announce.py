@@ -88,7 +88,7 @@ async def send_announcements(runtime: Runtime) -> int:
         failed = {one.id: str(error) for one, error in zip(due, ends, strict=True) if error}
         for one in due:
             if one.id in failed:
-                log.warning("announcement_failed", type=one.type, error=failed[one.id])
+                log.warning("announcement_failed", type=one.type, said=failed[one.id])
         async with runtime.database.begin() as session:
             sent = [one.id for one in due if one.id not in failed]
             await record_announcements(session, sent=sent, failed=failed)

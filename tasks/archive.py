@@ -16,6 +16,7 @@ the next try stores again under the same key. The store shows a file only once i
 """
 
 import asyncio
+import dataclasses
 import functools
 import random
 from collections.abc import Sequence
@@ -37,7 +38,9 @@ from endpoints.download import (
 from models.artifact import DownloadEnd, record_downloads, settle_measured
 from models.claims import Download, claim_artifacts
 from models.delivery import hasten_deliveries
+from models.job_queries import find_traces
 from models.lane import Claim, StageName, close_lane, note_lane_works
+from tasks.call_traces import ARCHIVE_TRACE
 from tasks.decode import find_damage, find_text, is_media_wanted
 from tasks.media import Media, make_thumbnail, probe
 from tasks.spool import spool_path, sweep_spool
@@ -81,7 +84,11 @@ class Look:
 async def claim(runtime: Runtime, wanted: Claim) -> Sequence[Download]:
     await sweep_spool(runtime.settings)
     async with runtime.database.begin() as session:
-        return await claim_artifacts(session, **wanted)
+        rows = await claim_artifacts(session, **wanted)
+        if runtime.tracer is None or not rows:
+            return rows
+        traces = await find_traces(session, {row.job_id for row in rows})
+    return [dataclasses.replace(row, trace_context=traces[row.job_id]) for row in rows]
 
 
 async def act(runtime: Runtime, row: Download) -> DownloadEnd:
@@ -187,7 +194,7 @@ def _failed(row: Download, error: str) -> DownloadEnd:
         artifact=str(row.id),
         job=str(row.job_id),
         tries=row.tries,
-        error=error,
+        error=error.partition(": ")[0],  # what follows may be the file's own words
         dead=retry_in is None,
     )
     return DownloadEnd(id=row.id, lease=row.lease, error=error, retry_in=retry_in)
@@ -227,7 +234,7 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[DownloadEnd]) -
             reason = str(refused[0].error)
             seconds = await close_lane(session, StageName.ARCHIVE, endpoint, reason=reason)
             chain[StageName.ARCHIVE] = seconds
-            log.warning("lane_closed", reason=reason, seconds=seconds)
+            log.warning("lane_closed", cause="store_refused", said=reason, seconds=seconds)
         elif await note_lane_works(session, StageName.ARCHIVE, endpoint):
             chain[StageName.ARCHIVE] = 0.0
             log.info("lane_opened", stage=StageName.ARCHIVE, endpoint=endpoint)
@@ -245,6 +252,7 @@ ARCHIVE = Stage(
     act=act,
     record=record,
     name_end=lambda done: "stored" if done.sha256 else "failed",
+    trace=ARCHIVE_TRACE,
 )
 
 

@@ -4,6 +4,7 @@ The inputs leave the batch as their jobs are inserted. So whoever dies half-way,
 another is enqueuing, makes no job twice and loses none; the sweep goes on where they left off.
 """
 
+import dataclasses
 from uuid import UUID
 
 import structlog
@@ -13,6 +14,7 @@ from models.batch import Batch, BatchState, drop_inputs, find_inputs, find_unfin
 from models.key import get_key
 from tasks.accept import Incoming, accept
 from tasks.intake import InvalidRequest, Request, check_request
+from tasks.job_trace import trace_jobs
 from workers.runtime import Runtime
 
 STEP = 500  # jobs a transaction
@@ -65,13 +67,17 @@ async def _enqueue_step(runtime: Runtime, batch_id: UUID) -> bool:
                 for request_id, values in requests
             ]
         except InvalidRequest as error:  # what was taken when it was added is taken no longer
-            log.warning("batch_failed", batch=str(batch_id), error=str(error))
+            log.warning("batch_failed", batch=str(batch_id), said=str(error))
             batch.state, batch.error = BatchState.FAILED, str(error)
             return False
         if not incoming:
             batch.finalized_at = func.now()
             return False
-        acceptance = await accept(session, incoming)
+        with trace_jobs(runtime, [one.job for one in incoming]) as jobs:
+            traced = [
+                dataclasses.replace(one, job=job) for one, job in zip(incoming, jobs, strict=True)
+            ]
+            acceptance = await accept(session, traced)
         await drop_inputs(session, [one.job.id for one in incoming])
     for stage, endpoints in acceptance.bells.items():
         await runtime.bells.ring_each(stage, endpoints)

@@ -27,16 +27,20 @@ async def note_answers(
     seconds: float | None = None
     if busy:
         longest = max(busy, key=lambda outcome: outcome.retry_after_seconds or 0)
+        cause = longest.cause.name.lower()
         reason = f"{longest.cause}: {longest.detail}"
         seconds = await close_lane(
             session, stage, endpoint, reason=reason, seconds=longest.retry_after_seconds
         )
     elif len(failed) == len(outcomes):
+        cause = "calls_failed"
         reason = f"calls in a row that failed: {failed[-1].error}"
         seconds = await note_lane_fails(session, stage, endpoint, calls=len(failed), reason=reason)
     elif await note_lane_works(session, stage, endpoint):
         log.info("lane_opened", stage=stage, endpoint=endpoint)
         return 0.0
     if seconds is not None:
-        log.warning("lane_closed", stage=stage, endpoint=endpoint, reason=reason, seconds=seconds)
+        log.warning(
+            "lane_closed", stage=stage, endpoint=endpoint, cause=cause, said=reason, seconds=seconds
+        )
     return seconds

@@ -22,6 +22,7 @@ from models.lane import Claim, StageName
 from models.transitions import Move, move_jobs, note_cancel, snooze_cancel
 from tasks import retry_policy
 from tasks.breaker import note_answers
+from tasks.call_traces import CANCEL_TRACE
 from workers.lane import Chain, Stage, work_lane
 from workers.runtime import Runtime
 
@@ -67,7 +68,7 @@ def _move(done: Cancelled) -> Move:
     if isinstance(outcome, Fault):
         sent, error = row.tries >= retry_policy.CANCEL.sends, outcome.error
         due_in = 0.0 if sent else retry_policy.CANCEL.wait_seconds(row.tries)
-        log.warning("cancel_failed", job=str(row.id), tries=row.tries, error=outcome.error)
+        log.warning("cancel_failed", job=str(row.id), tries=row.tries, said=outcome.error)
     return note_cancel(row.id, row.lease, state=row.state, due_in=due_in, sent=sent, error=error)
 
 
@@ -83,6 +84,7 @@ CANCEL = Stage(
     act=act,
     record=record,
     name_end=lambda done: name_outcome(done.outcome),
+    trace=CANCEL_TRACE,
     find_busy=lambda done: done.outcome if isinstance(done.outcome, Busy) else None,
 )
 

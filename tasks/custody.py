@@ -36,7 +36,7 @@ async def watch_custody(runtime: Runtime) -> list[str]:
         custody = await measure_custody(session)
     problems = find_problems(custody, clock=clock_of(runtime.settings))
     if problems:
-        log.error("custody_alarm", problems=problems, **dataclasses.asdict(custody))
+        log.error("custody_endangered", problems=problems, **dataclasses.asdict(custody))
     return problems
 
 

@@ -5,9 +5,11 @@ process dies its outcome is unknown; it is never sent again by itself.
 """
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import stamina
@@ -26,6 +28,9 @@ from models.transitions import Move, NewJob, begin_direct_job, move_jobs
 from workers.lane import HEARTBEAT_SECONDS, LEASE_SECONDS
 from workers.runtime import Runtime
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
 RECORD_SECONDS = 10.0  # that an end is tried to be written down while Postgres is away
 
 log = structlog.get_logger()
@@ -33,8 +38,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class DirectJob:
+    """A job that is being sent; `span`: of the call, while traces are on."""
+
     id: UUID
     lease: UUID
+    span: "Span | None" = None
 
 
 class HeldByAnother(Exception):
@@ -69,6 +77,7 @@ async def open_direct_job(
         async with runtime.database.begin() as session:
             await note_capped(session, error.budget_id)
         raise
+    direct = dataclasses.replace(direct, span=_begin_span(runtime, job))
     heart = asyncio.create_task(_beat(runtime, direct))
     try:
         yield direct
@@ -76,8 +85,36 @@ async def open_direct_job(
         heart.cancel()
 
 
-async def end_direct_job(runtime: Runtime, move: Move, answer: AttemptEnd) -> None:
+def _begin_span(runtime: Runtime, job: NewJob) -> "Span | None":
+    if runtime.tracer is None or job.trace_context is None:
+        return None
+    from opentelemetry.trace import SpanKind  # noqa: PLC0415 -- imported once traces are on
+
+    return runtime.tracer.begin(
+        "direct",
+        SpanKind.CLIENT,
+        parent=bytes.fromhex(job.trace_context),
+        facts={"pressroom.job.id": str(job.id), "pressroom.endpoint": job.endpoint},
+    )
+
+
+def _end_span(span: "Span", answer: AttemptEnd) -> None:
+    from workers.spans import end_span  # noqa: PLC0415 -- the same
+
+    facts: dict[str, str | int] = {"http.request.method": "POST"}
+    if answer.http_status is not None:
+        facts["http.response.status_code"] = answer.http_status
+    if answer.answer is not Answer.ACCEPTED:
+        facts["error.type"] = answer.answer.value
+    if answer.upstream_id is not None:
+        facts["pressroom.upstream_id"] = answer.upstream_id
+    end_span(span, facts)
+
+
+async def end_direct_job(runtime: Runtime, job: DirectJob, move: Move, answer: AttemptEnd) -> None:
     """Write how it ended. If that fails, its lease runs out, and its outcome is unknown."""
+    if job.span is not None:
+        _end_span(job.span, answer)
     try:
         async for attempt in stamina.retry_context(
             on=DatabaseUnavailable, timeout=RECORD_SECONDS, attempts=None, wait_max=2.0

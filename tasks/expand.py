@@ -41,6 +41,7 @@ from tasks.campaigns.plan import check_item
 from tasks.campaigns.prompt_file import PromptFileError
 from tasks.campaigns.spec import CampaignSpec
 from tasks.intake import InvalidRequest
+from tasks.job_trace import trace_jobs
 from tasks.spool import spool_path
 from workers.runtime import Runtime, get_process
 from workers.store import read_chunks
@@ -71,7 +72,7 @@ async def expand_campaign(runtime: Runtime, campaign_id: UUID) -> bool:
         async with _open_rows(runtime, campaign) as local:
             return await _expand(runtime, campaign, local)
     except (Refused, PromptFileError, FileNotFoundError) as error:
-        log.warning("campaign_not_expanded", campaign_id=str(campaign_id), error=str(error))
+        log.warning("campaign_not_expanded", campaign_id=str(campaign_id), said=str(error))
         async with runtime.database.begin() as session:
             await give_up_expanding(session, campaign_id, str(error))
         return False
@@ -123,7 +124,8 @@ async def _expand(runtime: Runtime, campaign: Campaign, local: Path | None) -> b
                     paced_at=campaign.paced_at,
                 ):
                     return False  # somebody else is at it, or it was cancelled, paused, paced
-                await enqueue_jobs(session, jobs)
+                with trace_jobs(runtime, jobs) as traced:
+                    await enqueue_jobs(session, traced)
                 if spec.reuse:
                     await _reuse(session, jobs)
                 if ended:

@@ -29,10 +29,12 @@ from models.transitions import enqueue_jobs
 from tasks.completion import fail_task
 from tasks.control import cancel
 from tasks.intake import InvalidRequest, Request, check_request, read_deadlines
+from tasks.job_trace import begin_job_trace
 from tasks.previous import fill_input
 from workers import clock
 from workers.at_once import DUE_AT, TakenAtOnce
 from workers.runtime import Runtime, get_process
+from workers.trace_context import HEADER
 
 RECORD_SECONDS = 12.0  # less than after which a request is taken to be abandoned
 RETRY_SECONDS = 5.0  # while Postgres is away
@@ -101,6 +103,17 @@ def generate(
         raise Ignore
     if start_within is not None:
         kept["expires"] = None
+    trace = begin_job_trace(
+        process.runtime,
+        traceparent=getattr(asked, HEADER, None),
+        kind="CONSUMER",
+        facts={
+            "messaging.system": "celery",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": "generate",
+            "messaging.message.id": str(asked.id),
+        },
+    )
     try:
         request = Request(
             endpoint=endpoint,
@@ -109,6 +122,7 @@ def generate(
             on_unknown=OnUnknown(on_unknown) if on_unknown else None,
             priority=_read_priority(asked.delivery_info) if priority is None else priority,
             due_seconds=_read_due(asked.headers),
+            trace_context=trace.kept,
             **read_deadlines(
                 _read_expiry(asked.expires) if start_within is None else start_within,
                 finish_within,
@@ -116,13 +130,16 @@ def generate(
         )
         process.loop.run(take_in(process.runtime, request, kept), seconds=RECORD_SECONDS)
     except (DatabaseUnavailable, TimeoutError) as error:
+        trace.refused(error)
         raise self.retry(exc=error, countdown=RETRY_SECONDS) from error
     except InvalidRequest as error:
         refusal: InvalidRequest = error
     except ValueError as error:
         refusal = InvalidRequest(endpoint, [str(error)])
     else:
+        trace.accepted(UUID(asked.id), endpoint)
         raise Ignore
+    trace.refused(refusal)
     log.info("request_refused", job=asked.id, problems=len(refusal.problems))
     fail_task(self.app, kept, states.FAILURE, refusal)
     # Of what is no job Flower hears so; what is wrong with it may quote a prompt.

@@ -25,6 +25,7 @@ from models.fairness import HIGHEST, LOWEST, USUAL
 from models.job import OnUnknown, Route
 from models.lane import StageName
 from models.transitions import NewJob, enqueue_jobs
+from tasks.job_trace import trace_jobs
 from workers.runtime import Runtime
 from workers.secret import Secret
 
@@ -78,6 +79,7 @@ class Request:
     policy: Mapping[str, Any] | None = None
     s3_config: Mapping[str, Any] | None = None
     sync: bool = False
+    trace_context: str | None = None  # hexadecimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ def check_request(
             priority=USUAL if request.priority is None else request.priority,
             due_seconds=request.due_seconds,
             size_class=find_size_class(listed, values),
+            trace_context=request.trace_context,
         ),
         cost,
     )
@@ -238,8 +241,9 @@ def read_deadlines(start_within: float | None, finish_within: float | None) -> d
 
 async def enqueue(runtime: Runtime, jobs: Sequence[NewJob]) -> set[UUID]:
     """Commit the jobs, then ring their lanes. Returns the ids that were not there before."""
-    async with runtime.database.begin() as session:
-        added = await enqueue_jobs(session, jobs)
+    with trace_jobs(runtime, jobs) as traced:
+        async with runtime.database.begin() as session:
+            added = await enqueue_jobs(session, traced)
     await runtime.bells.ring_each(StageName.SUBMIT, {job.endpoint for job in jobs})
     return added
 

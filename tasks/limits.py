@@ -63,7 +63,7 @@ async def _end_held(runtime: Runtime, budget: BudgetState) -> None:
             await runtime.bells.ring_each(stage, set(ended.values()))
         if not ended:
             break
-        log.warning("jobs_over_budget", budget=budget.name, jobs=len(ended))
+        log.warning("jobs_rejected", budget=budget.name, jobs=len(ended))
 
 
 async def _raise_alarms(runtime: Runtime) -> None:
@@ -84,7 +84,11 @@ async def _raise_alarms(runtime: Runtime) -> None:
                 key_id=budget.key_id,
             )
             announce(session, kind, describe_alarm(kind, budget), url=budget.webhook)
-            log.warning(kind.replace(".", "_"), budget=budget.name, left_usd=str(budget.left_usd))
+            told = log.bind(budget=budget.name, left_usd=str(budget.left_usd))
+            if alarm.capped:
+                told.warning("budget_reached")
+            else:
+                told.warning("budget_warned")
 
 
 def describe_alarm(kind: AnnouncementType, budget: BudgetState) -> dict[str, object]:

@@ -22,12 +22,14 @@ from redis.exceptions import RedisError
 from models.claims import Notice
 from models.delivery import DeliveryFailure, record_deliveries
 from models.lane import Claim, StageName
+from tasks.call_traces import NOTIFY_TRACE
 from tasks.completion import complete_task
 from tasks.endings import claim_endings
 from tasks.results import describe_job
 from workers.lane import Chain, Stage, work_lane
 from workers.operator_settings import DELIVER
 from workers.runtime import Runtime
+from workers.trace_context import pass_on, say_traceparent
 
 ACT_SECONDS = 15.0
 FIRST_RETRY_SECONDS = 2.0
@@ -42,6 +44,7 @@ class Word:
 
     notice: Notice
     result: dict[str, Any]
+    trace_context: bytes | None = None
 
     @property
     def id(self) -> UUID:
@@ -62,7 +65,10 @@ async def claim(runtime: Runtime, wanted: Claim) -> Sequence[Word]:
     async with runtime.database.begin() as session:
         endings = await claim_endings(session, StageName.NOTIFY, **wanted)
     links = await runtime.links()
-    return [Word(one.notice, describe_job(one.job, one.files, links)) for one in endings]
+    return [
+        Word(one.notice, describe_job(one.job, one.files, links), one.job.trace_context)
+        for one in endings
+    ]
 
 
 async def act(runtime: Runtime, row: Word) -> Told:
@@ -71,7 +77,8 @@ async def act(runtime: Runtime, row: Word) -> Told:
     complete = partial(complete_task, runtime.app, notice.request, row.result, again=again)
     try:
         async with asyncio.timeout(ACT_SECONDS):
-            await asyncio.to_thread(complete)
+            with pass_on(say_traceparent(row.trace_context)):
+                await asyncio.to_thread(complete)
     except (OperationalError, RedisError, RuntimeError, OSError, TimeoutError) as error:
         return Told(notice, f"{type(error).__name__}: {error}")
     except Exception as error:
@@ -119,6 +126,7 @@ NOTIFY = Stage(
     act=act,
     record=record,
     name_end=lambda told: "failed" if told.error else "told",
+    trace=NOTIFY_TRACE,
 )
 
 

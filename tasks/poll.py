@@ -31,6 +31,7 @@ from models.room import make_room
 from models.transitions import Move, ask_again, end, move_jobs, send_anew
 from tasks import retry_policy
 from tasks.breaker import note_answers
+from tasks.call_traces import POLL_TRACE
 from tasks.durations import learn_durations, read_durations
 from tasks.first_poll import RETENTION_SECONDS
 from workers.lane import Chain, Stage, work_lane
@@ -129,7 +130,7 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Cha
                 job=str(verdict.move.job_id),
                 state=verdict.move.to,
                 reason=verdict.move.reason,
-                error=verdict.move.error,
+                said=verdict.move.error,
             )
     return chain
 
@@ -278,6 +279,7 @@ POLL = Stage(
     act=act,
     record=record,
     name_end=lambda done: name_outcome(done.outcome),
+    trace=POLL_TRACE,
     find_busy=lambda done: done.outcome if isinstance(done.outcome, Busy) else None,
 )
 

@@ -10,6 +10,7 @@ from models.delivery import Delivery, DeliveryState
 from models.doubt import Doubts
 from models.job import Job, JobState, Reason
 from workers.links import Links
+from workers.trace_context import find_trace_id
 
 # Outwards a job's state is one of the upstream's own words.
 UPSTREAM_WORDS = {
@@ -63,6 +64,7 @@ def describe_job(
         "cached_from": str(job.cached_from) if job.cached_from else None,
         "campaign_id": str(job.campaign_id) if job.campaign_id else None,
         "custom_id": job.custom_id,
+        "trace_id": find_trace_id(job.trace_context),
         "created_at": job.created_at.isoformat(),
         "submitted_at": job.submitted_at.isoformat() if job.submitted_at else None,
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,

@@ -44,6 +44,7 @@ from models.transitions import (
 )
 from tasks import retry_policy
 from tasks.breaker import note_answers
+from tasks.call_traces import SUBMIT_TRACE
 from tasks.durations import read_durations
 from tasks.first_poll import plan_first_poll
 from workers.lane import Chain, Stage, work_lane
@@ -156,7 +157,8 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Submitted]) -> 
                 job=str(move.job_id),
                 attempt=done.row.attempt,
                 outcome=type(done.outcome).__name__,
-                error=move.error,
+                http_status=done.outcome.http_status,
+                said=move.error,
             )
         if move.job_id not in moved:
             log.info("lease_lost", job=str(move.job_id), attempt=done.row.attempt)
@@ -273,6 +275,7 @@ SUBMIT = Stage(
     act=act,
     record=record,
     name_end=lambda done: name_outcome(done.outcome),
+    trace=SUBMIT_TRACE,
     find_busy=lambda done: done.outcome if isinstance(done.outcome, Busy) else None,
 )
 

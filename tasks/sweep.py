@@ -99,7 +99,7 @@ async def sweep_lanes(runtime: Runtime) -> int:
     if orphans or ended:
         log.warning("jobs_given_up", orphans=orphans, ended=len(ended))
     if set_aside:
-        log.error("set_aside", rows=set_aside)
+        log.error("rows_set_aside", rows=set_aside)
     return rung
 
 

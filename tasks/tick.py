@@ -196,7 +196,7 @@ class _Step:
             if schedule.overlap is Overlap.CANCEL_OTHER and run.campaign_id:
                 await self._give_up(running)
         self._session.add(run)
-        self._log.info("fire_decided", due=cron.say(due), outcome=run.outcome, note=run.note)
+        self._log.info("fire_decided", due=cron.say(due), outcome=run.outcome, said=run.note)
 
     async def _start(self, run: ScheduleRun, cron: Cron) -> None:
         try:
@@ -251,7 +251,7 @@ class _Step:
 
     def _pause(self, problem: str) -> None:
         self._schedule.paused_at, self._schedule.problem = self._now, problem
-        self._log.warning("schedule_paused", problem=problem)
+        self._log.warning("schedule_paused", said=problem)
 
 
 async def _cancel_some(runtime: Runtime, campaign_id: UUID) -> None:

@@ -28,11 +28,13 @@ from models.claims import Notice
 from models.delivery import DeliveryFailure, record_deliveries
 from models.key import get_keys
 from models.lane import Claim, StageName
+from tasks.call_traces import WEBHOOK_TRACE
 from tasks.endings import claim_endings
 from tasks.results import describe_job_upstream
 from workers import operator_settings
 from workers.lane import Chain, Stage, work_lane
 from workers.runtime import Runtime
+from workers.trace_context import HEADER, say_traceparent
 
 ACT_SECONDS = 15.0
 SHOWN_BYTES = 200  # of an answer that is no 2xx; no more of any is read
@@ -50,6 +52,7 @@ class Message:
     notice: Notice
     body: bytes
     secret: str | None  # None: of a job without a key
+    trace_context: bytes | None = None
 
     @property
     def id(self) -> UUID:
@@ -77,12 +80,15 @@ async def claim(runtime: Runtime, wanted: Claim) -> Sequence[Message]:
         key = keys.get(one.job.key_id) if one.job.key_id else None
         secret = runtime.secret.webhook_secret(key.id, key.webhook_version) if key else None
         body = orjson.dumps(describe_job_upstream(one.job, one.files, links))
-        messages.append(Message(one.notice, body, secret))
+        messages.append(Message(one.notice, body, secret, one.job.trace_context))
     return messages
 
 
 async def act(runtime: Runtime, row: Message) -> Sent:
-    said = await post(runtime, row.notice.request["url"], row.body, sign(row))
+    headers = sign(row)
+    if traceparent := say_traceparent(row.trace_context):
+        headers[HEADER] = traceparent
+    said = await post(runtime, row.notice.request["url"], row.body, headers)
     return Sent(row.notice, said.error, said.http_status)
 
 
@@ -172,7 +178,8 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Sent]) -> Chain
             job=str(sent.notice.job_id),
             endpoint=endpoint,
             tries=sent.notice.tries,
-            error=sent.error,
+            http_status=sent.http_status,
+            said=sent.error,
             given_up=over,
         )
     async with runtime.database.begin() as session:
@@ -200,6 +207,7 @@ WEBHOOK = Stage(
     act=act,
     record=record,
     name_end=lambda sent: "failed" if sent.error else "sent",
+    trace=WEBHOOK_TRACE,
 )
 
 

@@ -200,5 +200,5 @@ def make_key(settings: Settings, name: str, *scopes: Scope) -> IssuedKey:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("PRESSROOM_")]:
+    for name in [name for name in os.environ if name.startswith(("PRESSROOM_", "OTEL_"))]:
         monkeypatch.delenv(name)

@@ -9,6 +9,10 @@
     clock.py               the time that all hosts agree on
     consumer.py, beat.py   Celery's, sooner back after an outage and blind to steps of clocks
     store.py               where files are kept        telemetry.py           logs
+    redaction.py           what logs hide
+    tracing.py             whether spans are made      span_export.py         where they go
+    tracer.py              what makes them             run_trace.py           of a lane's run
+    trace_context.py       a job's place in a trace
     health.py              is each part well, and what to do if not
     stack/                 `pressroom up`: every process on one machine, supervised
 

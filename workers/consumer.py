@@ -22,7 +22,7 @@ class PromptConsumer(Consumer):
 
     def ensure_connected(self, conn: Connection) -> Connection:
         def tell(error: Exception, _seconds: float) -> None:
-            log.warning("broker_away", error=str(error))
+            log.warning("broker_lost", error=str(error))
 
         connected = conn.ensure_connection(
             tell,

@@ -12,10 +12,11 @@ what was claimed comes due again when its lease ends, and a lost bell is rung ag
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import stamina
@@ -29,9 +30,13 @@ from models.base import new_id
 from models.claims import extend_lease, hand_back
 from models.errors import DatabaseUnavailable
 from models.lane import Claim, StageName, note_lane_fails, seconds_until_due
+from workers.call_trace import CallTrace
 from workers.run_permits import RunPermits
 from workers.run_report import RunReport
 from workers.runtime import Runtime, get_process
+
+if TYPE_CHECKING:
+    from workers.run_trace import RunTrace
 
 RECORD_SECONDS = 60.0  # how long a write is tried again while Postgres is away
 LEASE_SECONDS = 15.0  # a dead worker's rows come due again after this
@@ -77,6 +82,7 @@ class Stage(Generic[Row, End]):
         name_end: a word for what came of a call: `completed`.
         find_busy: of an end, that the upstream told it to wait.
         yields: what is under way goes before it: a loop that is late takes little of it.
+        trace: what the spans of its calls say.
     """
 
     name: StageName
@@ -93,6 +99,7 @@ class Stage(Generic[Row, End]):
     record_seconds: float = RECORD_SECONDS
     stalls: bool = False
     yields: bool = False
+    trace: CallTrace[Row, End] | None = None
 
     @property
     def total_seconds(self) -> float:
@@ -125,6 +132,7 @@ class LaneRun(Generic[Row, End]):
         self._permits = RunPermits(runtime, stage.name, stage.operation, endpoint, self._lease)
         self._waiting = 0  # calls without an answer
         self._held = False  # the upstream told one to wait: what has not gone yet does not go
+        self._trace: RunTrace[Row, End] | None = None
 
     async def answer(self, at: int) -> None:
         if await self._runtime.bells.answer(self._stage.name, self._endpoint, at):
@@ -155,7 +163,9 @@ class LaneRun(Generic[Row, End]):
                 self.report.idle = "no permit is free"
                 await self._ring(self._stage.name, permits.retry_in)
                 return 0
+            began_ns = time.time_ns()
             rows = await self._stage.claim(self._runtime, self._want(permits.count))
+            self._begin_trace(rows, began_ns, held)
             if rows:  # from here on: a Redis that hangs must not cost them their lease
                 for beat in (self._keep_rows([row.id for row in rows]), self._keep_permits()):
                     held.push_async_callback(stop_task, asyncio.create_task(beat))
@@ -187,6 +197,20 @@ class LaneRun(Generic[Row, End]):
             lease_seconds=LEASE_SECONDS,
             proven=self._runtime.proven,
         )
+
+    def _begin_trace(self, rows: Sequence[Row], began_ns: int, held: AsyncExitStack) -> None:
+        if self._runtime.tracer is None or self._stage.trace is None or not rows:
+            return
+        self._trace = self._runtime.tracer.begin_run(
+            self._stage.name,
+            self._stage.trace,
+            endpoint=self._endpoint,
+            lease=self._lease,
+            rows=rows,
+            began_ns=began_ns,
+        )
+        if self._trace is not None:
+            held.enter_context(self._trace.under_way())
 
     def _enter(self, held: AsyncExitStack) -> bool:
         """Whether this process has room for one more run of the lane, which may hang."""
@@ -298,7 +322,8 @@ class LaneRun(Generic[Row, End]):
             self._held = self._held or not await self._permits.may_go()
         if self._held:
             return None
-        end = await self._stage.act(self._runtime, row)
+        call = self._stage.act(self._runtime, row)
+        end = await (call if self._trace is None else self._trace.act(call, row))
         if busy := self._stage.find_busy(end):
             self._held = True
             if busy.cause is BusyCause.RATE_LIMITED:
@@ -328,7 +353,10 @@ class LaneRun(Generic[Row, End]):
     async def _try_record(self, ends: Sequence[End]) -> Chain:
         async for attempt in self._retries():
             with attempt:
-                return await self._stage.record(self._runtime, self._endpoint, ends)
+                chain = await self._stage.record(self._runtime, self._endpoint, ends)
+                if self._trace is not None:
+                    self._trace.note_recorded(len(ends))
+                return chain
         raise AssertionError("unreachable: the last attempt raises")
 
     def _retries(self) -> AsyncIterator[stamina.Attempt]:

@@ -1,5 +1,6 @@
 """What a process holds for its whole life: settings, database, Redis, the upstream, the store."""
 
+import asyncio
 import hashlib
 import hmac
 import os
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import httpx
@@ -31,6 +33,10 @@ from workers.operator_settings import OperatorSettings, OperatorSettingsReader
 from workers.secret import Secret, load_secret
 from workers.settings import Settings
 from workers.store import open_store
+from workers.tracing import open_tracer
+
+if TYPE_CHECKING:
+    from workers.tracer import Tracer
 
 log = structlog.get_logger()
 REDIS_SECONDS = 5.0
@@ -55,6 +61,7 @@ class Runtime:
     store: ObjectStore
     catalogue: Catalogue
     operator: OperatorSettingsReader
+    tracer: "Tracer | None" = None  # None: traces are off
     lag: LoopLag = field(default_factory=LoopLag)
     began: float = field(default_factory=time.monotonic)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -125,6 +132,7 @@ async def open_runtime(settings: Settings, app: Celery, *, name: str) -> AsyncIt
     Args:
         name: of the process, as Postgres shows it.
     """
+    tracer = open_tracer(name.partition(" ")[0])
     connection = redis.asyncio.Redis.from_url(
         settings.redis_dsn,
         socket_timeout=REDIS_SECONDS,
@@ -155,12 +163,15 @@ async def open_runtime(settings: Settings, app: Celery, *, name: str) -> AsyncIt
             store=open_store(settings),
             catalogue=load_catalogue(),
             operator=OperatorSettingsReader(database),
+            tracer=tracer,
         )
     finally:
         await upstream.close()
         await guarded.aclose()
         await connection.aclose()
         await database.close()
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close)
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,11 @@ class Settings(BaseSettings):
         "info", description="The least that is logged."
     )
     log_format: Literal["json", "console"] = Field("json", description="One line for each event.")
+    log_prompts: bool = Field(
+        False,  # noqa: FBT003 -- a default
+        description="Show prompts, results and what others say of them in the log. Secrets never "
+        "are shown.",
+    )
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod

@@ -1,7 +1,8 @@
 """Logs: one line for each event, a fixed past-tense name with fields; JSON or for a person's eyes.
 
-Endpoint, stage and lease are bound where a lane begins, job and attempt where one job is meant.
-Keys, prompts and results are never logged.
+Endpoint, stage and lease are bound where a lane begins, job and attempt where one job is meant;
+while traces are on, the trace and the span that are under way. `redaction.py` says what is hidden;
+docs/telemetry.md has every event.
 """
 
 import logging
@@ -9,7 +10,9 @@ import sys
 
 import structlog
 
+from workers.redaction import Redactor
 from workers.settings import Settings
+from workers.tracing import is_tracing_on
 
 # They say at `info` what we say ourselves, or what nobody asked.
 QUIET = (
@@ -33,6 +36,8 @@ def set_up(settings: Settings) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if is_tracing_on():
+        shared.append(bind_span)
     as_json = settings.log_format == "json"
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -40,19 +45,17 @@ def set_up(settings: Settings) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *([structlog.processors.format_exc_info] if as_json else []),
+                Redactor(settings),
                 structlog.processors.JSONRenderer(default=str)
                 if as_json
-                # Rich's would show what variables hold: prompts, and secrets.
-                else structlog.dev.ConsoleRenderer(
-                    exception_formatter=structlog.dev.plain_traceback
-                ),
+                else structlog.dev.ConsoleRenderer(),
             ],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    logging.captureWarnings(capture=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     structlog.configure(
@@ -64,3 +67,16 @@ def set_up(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def bind_span(
+    _logger: object, _method: str, event_dict: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Whose line it is: the call's of a job, or the lane's."""
+    from opentelemetry import trace  # noqa: PLC0415 -- imported once traces are on
+
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event_dict["trace_id"] = trace.format_trace_id(context.trace_id)
+        event_dict["span_id"] = trace.format_span_id(context.span_id)
+    return event_dict

@@ -222,7 +222,7 @@ class Watch:
             if not waiting:  # it was taken, or lost with the data of Redis
                 self._mailbox.send()
         except Exception as error:  # noqa: BLE001 -- kombu and redis-py each have several
-            log.warning("redis_away", error=str(error))
+            log.warning("redis_lost", error=str(error))
             self._deaf_seconds = min(self._deaf_seconds, 0.0)
             return None
         if self._deaf_seconds < DEAF_SECONDS:
@@ -241,7 +241,7 @@ class Watch:
     def _leave(self, problem: str) -> None:
         """End the process: what can be handed back is; a `/run` on its way is waited for."""
         log.error(
-            "worker_deaf",
+            "worker_went_deaf",
             problem=problem,
             threads_busy=len(state.reserved_requests),
             threads=self._process.runtime.settings.worker_threads,

@@ -11,6 +11,7 @@ from workers.app import QUEUES, make_app
 from workers.runtime import Process, open_process
 from workers.settings import Settings
 from workers.sweep_watch import start_sweep_watch
+from workers.trace_context import HEADER, find_passed_on
 from workers.watch import own_queue, start_watch
 
 log = structlog.get_logger()
@@ -44,6 +45,8 @@ def run_worker(settings: Settings, *, name: str) -> None:
         )
     finally:
         watch.close()
+        if process.runtime.tracer is not None:
+            process.runtime.tracer.close()
 
 
 def _connect(process: Process) -> None:
@@ -55,9 +58,15 @@ def _connect(process: Process) -> None:
 
     def stop(**_signal: Any) -> None:  # noqa: ANN401
         process.runtime.stopping.set()
-        log.info("worker_stopping")
+        log.info("worker_told_to_stop")
+
+    def add_traceparent(headers: dict[str, Any], **_signal: Any) -> None:  # noqa: ANN401
+        # Where a job's end is told: whatever is linked to its task goes on in its trace.
+        if traceparent := find_passed_on():
+            headers.setdefault(HEADER, traceparent)
 
     # weak=False: nothing else holds these functions.
     signals.setup_logging.connect(keep_logging, weak=False)
     signals.worker_ready.connect(watch_sweeps, weak=False)
     signals.worker_shutting_down.connect(stop, weak=False)
+    signals.before_task_publish.connect(add_traceparent, weak=False)

@@ -115,6 +115,7 @@ class JobSummary(BaseModel):
     cached_from: UUID | None
     campaign_id: UUID | None
     custom_id: str | None
+    trace_id: str | None
     created_at: dt.datetime
     submitted_at: dt.datetime | None
     finished_at: dt.datetime | None

@@ -61,6 +61,7 @@ from models.lane import find_lanes
 from tasks.accept import Accepted, Incoming
 from tasks.intake import InvalidRequest
 from tasks.results import describe_attempt, describe_doubts, describe_job, say_status
+from workers.trace_context import HEADER
 
 BULK_BODY_BYTES = 100_000_000
 BULK_STEP = 500  # jobs a transaction
@@ -101,7 +102,7 @@ async def create(
     asked = hold_to(JobRequest, body)
     size = len(orjson.dumps(body))
     key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
-    incoming = await check(state, caller, _submission(asked, key, size))
+    incoming = await check(state, caller, _submission(request, asked, key, size))
     [accepted] = await accept(state, [incoming], size=size)
     if accepted.conflict:
         raise conflict(key)
@@ -137,14 +138,13 @@ async def create_bulk(
     With an `Idempotency-Key` of the request, each item has that key and its index as its own, so
     that the whole call may be sent again after a dropped connection.
     """
-    state = get_state(request)
     asked = await read_form(request, BulkRequest, most_bytes=BULK_BODY_BYTES)
     if idempotency_key is not None:
         check_idempotency_key(f"{idempotency_key}:{BULK_MOST}")
     items: list[dict[str, Any]] = []
     for start in range(0, len(asked.jobs), BULK_STEP):
         step = asked.jobs[start : start + BULK_STEP]
-        items += await _take_step(state, caller, step, start, idempotency_key)
+        items += await _take_step(request, caller, step, start, idempotency_key)
     refused = sum("error" in item for item in items)
     reply = {"accepted": len(items) - refused, "refused": refused, "items": items}
     return JsonResponse(reply, headers=request.state.limits)
@@ -286,7 +286,9 @@ async def timeline(request: Request, job_id: UUID, caller: Reading) -> Response:
     return JsonResponse({"timeline": entries}, headers=request.state.limits)
 
 
-def _submission(asked: JobRequest, key: str | None, size: int) -> Submission:
+def _submission(
+    request: Request, asked: JobRequest, key: str | None, size: int, *, one_of_many: bool = False
+) -> Submission:
     return Submission(
         endpoint=asked.endpoint,
         input=asked.input,
@@ -299,17 +301,21 @@ def _submission(asked: JobRequest, key: str | None, size: int) -> Submission:
         priority=asked.priority,
         idempotency_key=key,
         cache=asked.cache,
+        traceparent=request.headers.get(HEADER),
+        route=request.scope["route"].path,
+        one_of_many=one_of_many,
     )
 
 
 async def _take_step(
-    state: GatewayState,
+    request: Request,
     caller: Caller,
     step: Sequence[Any],
     start: int,
     prefix: str | None,
 ) -> list[dict[str, Any]]:
     """What became of each of some items: one transaction for those that may be enqueued."""
+    state = get_state(request)
     items: dict[int, dict[str, Any]] = {}
     taken: list[tuple[int, str | None, Incoming]] = []
     size = 0
@@ -321,7 +327,8 @@ async def _take_step(
             key = asked.idempotency_key or (prefix and f"{prefix}:{index}")
             if key is not None:
                 check_idempotency_key(key)
-            one = await check(state, caller, _submission(asked, key, 0))
+            submission = _submission(request, asked, key, 0, one_of_many=True)
+            one = await check(state, caller, submission)
             taken.append((index, key, one))
             size += len(orjson.dumps(given))
         except (ApiError, InvalidRequest) as error:

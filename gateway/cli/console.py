@@ -28,6 +28,7 @@ from tasks.schedules import InvalidSchedule
 from workers.app import make_app
 from workers.runtime import Runtime, open_runtime
 from workers.settings import Settings
+from workers.tracing import TracingMisconfigured, find_protocol
 
 T = TypeVar("T")
 
@@ -99,7 +100,10 @@ async def open_cli_runtime(settings: Settings) -> AsyncIterator[Runtime]:
 
 def read_settings() -> Settings:
     try:
+        find_protocol()
         return Settings()
+    except TracingMisconfigured as error:
+        fail(error, code=USAGE)
     except ValidationError as error:
         said = [_say_setting(one) for one in error.errors(include_url=False)]
         fail("; ".join(said), code=USAGE)

@@ -40,6 +40,7 @@ from tasks.results import (
 )
 from tasks.retry_policy import find_advice
 from workers.runtime import Runtime
+from workers.trace_context import find_trace_id
 
 jobs_app = typer.Typer(help="List, show, cancel and retry jobs.", no_args_is_help=True)
 
@@ -343,6 +344,8 @@ def _tell(job: Job, why: str) -> Table:
     cost = f"{say_usd(job.cost_usd)} (estimated {say_usd(job.estimate_usd)})"
     facts.add_row("[dim]cost[/dim]", cost)
     facts.add_row("[dim]polls[/dim]", str(job.polls))
+    if trace_id := find_trace_id(job.trace_context):
+        facts.add_row("[dim]trace[/dim]", trace_id)
     if job.execution_ms is not None:
         queued = say_seconds((job.delay_ms or 0) / 1000)
         ran = f"{say_seconds(job.execution_ms / 1000)}, after {queued} in the queue"

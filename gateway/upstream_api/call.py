@@ -119,6 +119,7 @@ class Call:
     ) -> None:
         await end_direct_job(
             self.runtime,
+            self.job,
             move,
             AttemptEnd(
                 job_id=self.job.id,

@@ -34,6 +34,7 @@ from tasks import control
 from tasks.accept import Accepted
 from tasks.intake import InvalidRequest, find_endpoint
 from tasks.results import describe_job_upstream, say_status
+from workers.trace_context import HEADER
 
 WAIT_MS = (1_000, 300_000)
 USUAL_WAIT_MS = 90_000
@@ -167,6 +168,8 @@ async def _hand_in(request: Request, endpoint: str, caller: Caller, *, sync: boo
         cache=read_cache_header(request.headers),
         priority=read_priority_header(request.headers),
         sync=sync,
+        traceparent=request.headers.get(HEADER),
+        route=request.scope["route"].path,
     )
     try:
         incoming = await check(state, caller, asked)

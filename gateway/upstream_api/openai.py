@@ -27,7 +27,7 @@ from gateway.disconnect import ClientGone, unless_gone
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
-from gateway.submission import conflict
+from gateway.submission import METHOD, ROUTE, conflict
 from gateway.upstream_api.call import OUR_KEY, Call
 from gateway.upstream_api.completion import split_events
 from gateway.upstream_api.jobs import resolve
@@ -41,8 +41,10 @@ from models.reservation import OverBudget
 from models.transitions import NewJob
 from tasks.direct import HeldByAnother, open_direct_job
 from tasks.intake import NUL, hash_json
+from tasks.job_trace import begin_job_trace
 from tasks.results import say_status
 from workers.permit import QuotaSpent, one_call
+from workers.trace_context import HEADER
 
 LONGEST_SECONDS = 600.0  # one text, from the request to its last word
 
@@ -82,7 +84,20 @@ async def _complete(request: Request, endpoint: str, caller: Caller, *, path: st
     if NUL.search(orjson.dumps(body)):
         raise ApiError(HTTPStatus.BAD_REQUEST, "the body holds a NUL character, which is not text")
     key = read_idempotency_key(request.headers)
-    job = NewJob(id=new_id(), endpoint=name, input=body, key_id=caller.key_id, route=Route.OPENAI)
+    trace = begin_job_trace(
+        state.runtime,
+        traceparent=request.headers.get(HEADER),
+        kind="SERVER",
+        facts={METHOD: "POST", ROUTE: request.scope["route"].path},
+    )
+    job = NewJob(
+        id=new_id(),
+        endpoint=name,
+        input=body,
+        key_id=caller.key_id,
+        route=Route.OPENAI,
+        trace_context=trace.kept,
+    )
     handle = None
     if key is not None:
         handle = NewHandle(
@@ -98,12 +113,14 @@ async def _complete(request: Request, endpoint: str, caller: Caller, *, path: st
                 one_call(state.runtime, name, Operation.OPENAI, seconds=LONGEST_SECONDS)
             )
             direct = await held.enter_async_context(open_direct_job(state.runtime, job, handle))
-        except QuotaSpent as error:
-            raise refuse_spent(error) from error
-        except OverBudget as error:
-            raise ApiError(HTTPStatus.PAYMENT_REQUIRED, str(error)) from error
-        except HeldByAnother as error:
+        except (QuotaSpent, OverBudget, HeldByAnother) as error:
+            trace.refused(error)
+            if isinstance(error, QuotaSpent):
+                raise refuse_spent(error) from error
+            if isinstance(error, OverBudget):
+                raise ApiError(HTTPStatus.PAYMENT_REQUIRED, str(error)) from error
             return await _replay(request, error.held, handle, body)
+        trace.accepted(job.id, name)
         call = Call(
             runtime=state.runtime,
             endpoint=name,

@@ -180,7 +180,7 @@ def test_every_worker_takes_messages_again_and_none_was_replaced(fleet, fault):
         assert pulse is not None
         assert pulse.pid == pids[name]
         assert check_pulse(fleet.settings.data_dir, name) is None
-        assert "worker_deaf" not in fleet.log(name).read_text()
+        assert "worker_went_deaf" not in fleet.log(name).read_text()
 
 
 def test_a_message_that_was_taken_when_redis_refuses_the_note_of_it_is_run(fleet):
@@ -211,7 +211,7 @@ def test_one_that_went_deaf_says_so_and_ends_for_its_supervisor_to_replace(fleet
 
     assert fleet.workers["w3"].wait(DEAF_SECONDS + 20) == DEAF_EXIT
     said = fleet.log("w3").read_text()
-    assert "worker_deaf" in said
+    assert "worker_went_deaf" in said
     assert "has taken no message for" in said
     fleet.start_worker("w3")
     fleet.wait_until_heard("w3", seconds=60)

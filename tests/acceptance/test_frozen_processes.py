@@ -73,7 +73,7 @@ async def test_what_is_frozen_or_deaf_is_replaced_and_nothing_else(stack):
     after = pids(stack)
     assert {name for name in before if after.get(name) != before[name]} == replaced
     assert not [name for name in FROZEN if psutil.pid_exists(before[name])]
-    assert "worker_deaf" in (Supervisor(stack).logs / f"{DEAF}.log").read_text()
+    assert "worker_went_deaf" in (Supervisor(stack).logs / f"{DEAF}.log").read_text()
 
 
 async def test_a_worker_that_is_silent_is_told_of_before_it_is_replaced(stack):

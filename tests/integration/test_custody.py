@@ -227,7 +227,7 @@ async def test_the_alarm_is_raised_once_in_a_while_and_not_by_every_sweep(runtim
         third = await watch_custody(runtime)
 
     assert (len(first), len(second), len(third)) == (1, 0, 1)
-    assert [entry["event"] for entry in logs] == ["custody_alarm", "custody_alarm"]
+    assert [entry["event"] for entry in logs] == ["custody_endangered", "custody_endangered"]
     assert logs[0]["unread_seconds"] == pytest.approx(3600, abs=20)
 
 

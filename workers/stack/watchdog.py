@@ -128,6 +128,6 @@ def run_watchdog(settings: Settings) -> None:
         with contextlib.suppress(OSError, HTTPException, xmlrpc.client.Error):
             states = [state for state in supervisor.states() if is_watched(state)]
             for state in watchdog.look(states, seconds=now - looked_at):
-                log.error("process_silent", name=state.name, pid=state.pid)
+                log.error("process_fell_silent", name=state.name, pid=state.pid)
                 supervisor.kill(state.name)
         looked_at = now
