@@ -31,7 +31,13 @@ def run_flower(settings: Settings) -> None:
     telemetry.set_up(settings)
     # By the environment: an argument would be seen in the list of processes.
     os.environ["FLOWER_BASIC_AUTH"] = f"{USER}:{settings.flower_password.get_secret_value()}"
-    make_app(settings).start(
+    app = make_app(settings)
+    if settings.redis_where.service:
+        # Its page of queues hands them to an asyncio client, which retries in another way.
+        options = app.conf.broker_transport_options
+        options["sentinel_kwargs"] = {**options["sentinel_kwargs"]}
+        del options["sentinel_kwargs"]["retry"]
+    app.start(
         [
             "flower",
             f"--address={settings.flower_host}",
