@@ -93,6 +93,11 @@ class RedisUrl:
         )
 
     @property
+    def files(self) -> dict[str, str]:
+        """The certificates and keys that it names, by option."""
+        return {name: path for name, path in (self.tls or {}).items() if name in FILES}
+
+    @property
     def server_options(self) -> dict[str, Any]:
         """Arguments of a redis-py client of the server, beside where it is."""
         tls = {} if self.tls is None else {"ssl": True, **self.tls}

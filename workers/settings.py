@@ -125,7 +125,9 @@ class Settings(BaseSettings):
     @classmethod
     def _names_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            RedisUrl.parse(value.get_secret_value())
+            for name, path in RedisUrl.parse(value.get_secret_value()).files.items():
+                if not Path(path).is_file():
+                    raise ValueError(f"{name} is {path}, and there is no such file")
         return value
 
     @field_validator("database_url", "database_pooler_url")

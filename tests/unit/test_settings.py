@@ -167,6 +167,7 @@ def test_sentinels_are_told_to_each_client_in_its_own_words():
         ("redis://redis/0?ssl_ca_certs=canary", "has no option ssl_ca_certs"),
         ("rediss://redis/0?ssl_cert_reqs=canary", "ssl_cert_reqs is required or optional or none"),
         ("rediss://redis/0?ssl_certfile=canary", "are set together"),
+        ("rediss://:canary@redis/0?ssl_ca_certs=/nowhere", "ssl_ca_certs is /nowhere, and there"),
         ("redis+sentinel://:canary@a,b/0", "service= was wanted"),
         ("redis+sentinel://:canary@a:x,b/0?service=s", "host:port was wanted"),
     ],
