@@ -21,12 +21,32 @@ POOL_SIZE = 8
 POOL_OVERFLOW = 12  # connections more while many stages record at once; 20 a process in all
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
-# A stage must end: nothing else limits a thread that waits for a lock.
-LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
+IDLE_SECONDS = 10
+LIMITS = {
+    # A stage must end: nothing else limits a thread that waits for a lock.
+    "statement_timeout": STATEMENT_SECONDS,
+    # A host that is cut off amid a transaction leaves its locks behind, for which others wait.
+    "idle_in_transaction_session_timeout": IDLE_SECONDS,
+}
 SET_LIMITS = text(
     "SELECT "
-    + ", ".join(f"set_config('{limit}', '{STATEMENT_SECONDS}s', true)" for limit in LIMITS)
+    + ", ".join(f"set_config('{limit}', '{seconds}s', true)" for limit, seconds in LIMITS.items())
 )
+# When each side gives up a connection whose other side is gone without a word: the system's own
+# answers are a quarter of an hour for what was sent, and two hours for one that is idle.
+SILENT_SECONDS = 15
+CLIENT_ALIVE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": SILENT_SECONDS * 1000,
+}
+SERVER_ALIVE = {
+    "tcp_keepalives_idle": 30,
+    "tcp_keepalives_interval": 10,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": SILENT_SECONDS * 1000,
+}
 
 
 class Database:
@@ -41,8 +61,9 @@ class Database:
     def __init__(self, url: str, *, name: str, pooled: bool = False) -> None:
         self._pooled = pooled
         # What a pooler would refuse, or give to others.
-        limits = " ".join(f"-c {limit}={STATEMENT_SECONDS}s" for limit in LIMITS)
-        kept = {"prepare_threshold": None} if pooled else {"options": limits}
+        options = {**{limit: f"{seconds}s" for limit, seconds in LIMITS.items()}, **SERVER_ALIVE}
+        flags = " ".join(f"-c {name}={value}" for name, value in options.items())
+        kept = {"prepare_threshold": None} if pooled else {"options": flags}
         self.engine: AsyncEngine = create_async_engine(
             url,
             pool_size=POOL_SIZE,
@@ -54,6 +75,7 @@ class Database:
             connect_args={
                 "connect_timeout": CONNECT_SECONDS,
                 "application_name": f"pressroom {name}",
+                **CLIENT_ALIVE,
                 **kept,
             },
         )

@@ -8,6 +8,7 @@ second copy harmless.
 from celery import Celery
 
 from workers.kombu_fix import repair
+from workers.redis_client import sentinel_arguments
 from workers.settings import Settings
 
 QUEUES = (
@@ -27,6 +28,12 @@ QUEUES = (
 def make_app(settings: Settings) -> Celery:
     """A configured app; connects to nothing yet."""
     repair()
+    where = settings.redis_where
+    sentinels = (
+        {"master_name": where.service, "sentinel_kwargs": sentinel_arguments(settings)}
+        if where.service
+        else {}
+    )
     app = Celery(
         "pressroom",
         include=[
@@ -63,10 +70,14 @@ def make_app(settings: Settings) -> Celery:
             "socket_keepalive": True,
             "health_check_interval": 10,
             "retry_on_timeout": False,  # it could publish twice
+            **sentinels,
         },
+        broker_use_ssl=where.tls,
+        redis_backend_use_ssl=where.tls,
         result_backend_transport_options={
             "global_keyprefix": settings.redis_prefix,
             "retry_policy": {"max_retries": 2, "interval_start": 0, "interval_max": 0.2},
+            **sentinels,
         },
         redis_socket_timeout=5,
         redis_socket_connect_timeout=5,

@@ -109,6 +109,11 @@ def run_flower(settings: Settings) -> None:
     _set_options(settings, settings.flower_password.get_secret_value())
     app = make_app(settings)
     app.conf.task_queues = [Queue(name) for name in QUEUES]  # before a worker has been asked
+    if settings.redis_where.service:
+        # Its page of queues hands them to an asyncio client, which retries in another way.
+        transport = app.conf.broker_transport_options
+        transport["sentinel_kwargs"] = {**transport["sentinel_kwargs"]}
+        del transport["sentinel_kwargs"]["retry"]
     flower = _open(app)
     database = Database(settings.pooler_dsn or settings.database_dsn, name="flower")
     feed = JobFeed(database, flower.events.state, campaign_most=settings.flower_campaign_jobs)

@@ -14,12 +14,14 @@ import httpx
 import redis.asyncio
 from celery import Celery, shared_task
 from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
+from redis.asyncio.sentinel import MasterNotFoundError
+from redis.exceptions import RedisError, ResponseError
 
 from models.base import new_id
 from models.database import Database, ping
 from models.errors import DatabaseUnavailable
 from workers.app import QUEUES, make_app
+from workers.redis_client import open_redis, open_sentinel
 from workers.runtime import get_process
 from workers.settings import Settings
 from workers.sign import Sign, sign_key
@@ -57,19 +59,42 @@ async def check_database(settings: Settings) -> str | None:
 
 async def check_redis(settings: Settings) -> str | None:
     """Whether Redis answers, and evicts nothing."""
-    connection = redis.asyncio.Redis.from_url(
-        settings.redis_dsn, socket_timeout=5, socket_connect_timeout=5, decode_responses=True
-    )
     try:
-        await connection.ping()
-        policy = (await connection.config_get("maxmemory-policy")).get("maxmemory-policy")
+        async with open_redis(settings, decode_responses=True) as connection:
+            await connection.ping()
+            policy = await _find_policy(connection)
+    except MasterNotFoundError:
+        return await _ask_sentinels(settings)
     except RedisError as error:
         return f"Redis did not answer: {error}"
-    finally:
-        await connection.aclose()
     if policy not in {None, "noeviction"}:
         return f"Redis may evict keys (maxmemory-policy is {policy}): set it to noeviction"
     return None
+
+
+async def _ask_sentinels(settings: Settings) -> str:
+    """Why none of them names a server: redis-py does not tell."""
+    where = settings.redis_where
+    said = []
+    for host, port in where.hosts:
+        async with open_sentinel(where, host, port) as sentinel:
+            try:
+                found = await sentinel.sentinel_get_master_addr_by_name(where.service)
+            except RedisError as error:
+                said.append(f"{host}:{port}: {error}")
+            else:
+                known = "names one that does not work" if found else "does not know it"
+                said.append(f"{host}:{port} {known}")
+    return f"no sentinel names a working server {where.service}: {'; '.join(said)}"
+
+
+async def _find_policy(connection: redis.asyncio.Redis) -> str | None:
+    """What Redis does when its memory is full; None if we may not ask."""
+    try:
+        found = await connection.config_get("maxmemory-policy")
+    except ResponseError:
+        return None
+    return found.get("maxmemory-policy")
 
 
 def check_http(url: str, *, seconds: float = HTTP_SECONDS) -> str | None:
@@ -85,22 +110,20 @@ async def check_queues(settings: Settings) -> str | None:
     """Whether a worker takes messages from every queue, within a few seconds, and none is deaf."""
     app = make_app(settings)
     token = new_id()
-    connection = redis.asyncio.Redis.from_url(settings.redis_dsn, decode_responses=True)
+    key = _canary_key(settings, token.hex)
     try:
-        await asyncio.to_thread(_release, app, token)
-        heard: set[str] = set()
-        for _ in range(round(CANARY_SECONDS / 0.1)):
-            heard = {
-                str(queue) for queue in await connection.smembers(_canary_key(settings, token.hex))
-            }
-            if heard == set(QUEUES):
-                return await find_silent_workers(settings, connection)
-            await asyncio.sleep(0.1)
-        await _take_back(settings, connection, token, set(QUEUES) - heard)
+        async with open_redis(settings, decode_responses=True) as connection:
+            await asyncio.to_thread(_release, app, token)
+            heard: set[str] = set()
+            for _ in range(round(CANARY_SECONDS / 0.1)):
+                heard = {str(queue) for queue in await connection.smembers(key)}
+                if heard == set(QUEUES):
+                    return await find_silent_workers(settings, connection)
+                await asyncio.sleep(0.1)
+            await _take_back(settings, connection, token, set(QUEUES) - heard)
     except (RedisError, OperationalError) as error:
         return f"Redis did not answer: {error}"
     finally:
-        await connection.aclose()
         app.close()
     silent = ", ".join(sorted(set(QUEUES) - heard))
     return f"no worker took a message from {silent} within {CANARY_SECONDS:.0f} s"

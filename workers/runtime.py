@@ -30,6 +30,7 @@ from workers.links import Links
 from workers.loop import LoopThread
 from workers.loop_lag import LoopLag
 from workers.operator_settings import OperatorSettings, OperatorSettingsReader
+from workers.redis_client import open_redis
 from workers.secret import Secret, load_secret
 from workers.settings import Settings
 from workers.store import open_store
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from workers.tracer import Tracer
 
 log = structlog.get_logger()
-REDIS_SECONDS = 5.0
 PROVEN_SECONDS = 20.0
 OPEN_SECONDS = 30.0
 
@@ -133,11 +133,6 @@ async def open_runtime(settings: Settings, app: Celery, *, name: str) -> AsyncIt
         name: of the process, as Postgres shows it.
     """
     tracer = open_tracer(name.partition(" ")[0])
-    connection = redis.asyncio.Redis.from_url(
-        settings.redis_dsn,
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
-    )
     database = Database(
         settings.pooler_dsn or settings.database_dsn,
         name=name,
@@ -149,26 +144,26 @@ async def open_runtime(settings: Settings, app: Celery, *, name: str) -> AsyncIt
     guard = Guard(settings.reachable_hosts)
     guarded = open_guarded_http(guard)
     try:
-        yield Runtime(
-            settings=settings,
-            app=app,
-            database=database,
-            redis=connection,
-            bells=Bells(connection, app, prefix=settings.redis_prefix),
-            quota=Quota(connection, prefix=settings.redis_prefix),
-            upstream=upstream,
-            guard=guard,
-            guarded_http=guarded,
-            secret=load_secret(settings),
-            store=open_store(settings),
-            catalogue=load_catalogue(),
-            operator=OperatorSettingsReader(database),
-            tracer=tracer,
-        )
+        async with open_redis(settings) as connection:
+            yield Runtime(
+                settings=settings,
+                app=app,
+                database=database,
+                redis=connection,
+                bells=Bells(connection, app, prefix=settings.redis_prefix),
+                quota=Quota(connection, prefix=settings.redis_prefix),
+                upstream=upstream,
+                guard=guard,
+                guarded_http=guarded,
+                secret=load_secret(settings),
+                store=open_store(settings),
+                catalogue=load_catalogue(),
+                operator=OperatorSettingsReader(database),
+                tracer=tracer,
+            )
     finally:
         await upstream.close()
         await guarded.aclose()
-        await connection.aclose()
         await database.close()
         if tracer is not None:
             await asyncio.to_thread(tracer.close)

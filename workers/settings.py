@@ -8,16 +8,17 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from workers.redis_url import RedisUrl
 
 EMULATOR_KEY = "rpa_emulator"  # opens nothing but the emulator
 SCHEMES = {
     "database_url": ("postgresql", "postgres", "postgresql+psycopg"),
     "database_pooler_url": ("postgresql", "postgres", "postgresql+psycopg"),
-    "redis_url": ("redis", "rediss", "unix"),
 }
 SOCKET_PATH_BYTES = 100  # the kernel takes 107; the names within take some
 
@@ -44,7 +45,9 @@ class Settings(BaseSettings):
         "whoever hands in jobs. Migrations, backups and checks go to DATABASE_URL.",
     )
     redis_url: SecretStr | None = Field(
-        None, description="Redis or Valkey; the embedded server if unset. redis://host:6379/0"
+        None,
+        description="Redis or Valkey; the embedded server if unset. redis://host:6379/0, rediss:// "
+        "for TLS, redis+sentinel://host:26379,host:26379/0?service=NAME: see docs/deploy.md.",
     )
     redis_prefix: str = Field(
         "pressroom:", min_length=1, description="Before every key: one for each installation."
@@ -128,7 +131,16 @@ class Settings(BaseSettings):
             Guard(hosts)  # says what is wrong with them
         return hosts
 
-    @field_validator("database_url", "database_pooler_url", "redis_url")
+    @field_validator("redis_url")
+    @classmethod
+    def _names_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            for name, path in RedisUrl.parse(value.get_secret_value()).files.items():
+                if not Path(path).is_file():
+                    raise ValueError(f"{name} is {path}, and there is no such file")
+        return value
+
+    @field_validator("database_url", "database_pooler_url")
     @classmethod
     def _names_a_server(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         schemes = SCHEMES[str(info.field_name)]
@@ -220,20 +232,19 @@ class Settings(BaseSettings):
 
     @property
     def redis_dsn(self) -> str:
-        """For redis-py."""
+        """For redis-py, where no sentinels are asked: see `workers/redis_client.py`."""
         if self.redis_url is None:
             return f"unix://{quote(str(self.socket_dir))}/valkey.sock?db=0"
         return self.redis_url.get_secret_value()
 
     @property
+    def redis_where(self) -> RedisUrl:
+        return RedisUrl.parse(self.redis_dsn)
+
+    @property
     def broker_dsn(self) -> str:
-        """For kombu, which has other words for a socket."""
-        parts = urlsplit(self.redis_dsn)
-        if parts.scheme != "unix":
-            return self.redis_dsn
-        database = parse_qs(parts.query).get("db", ["0"])[0]
-        login = parts.netloc if "@" in parts.netloc else ""
-        return f"redis+socket://{login}{parts.path}?virtual_host={database}"
+        """For Celery, which is told of TLS and of sentinels elsewhere: `workers/app.py`."""
+        return self.redis_where.broker_url
 
 
 def _with_psycopg(url: SecretStr) -> str:

@@ -17,14 +17,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import redis
 import structlog
 from celery import Celery, shared_task, signals
 from celery.worker import state
 from kombu import Exchange, Queue
+from redis.exceptions import RedisError
 
 from workers import clock
 from workers.pulse import Pulse
+from workers.redis_client import connect_redis
 from workers.runtime import Process
 from workers.settings import Settings
 from workers.sign import FORGET_SECONDS, Sign, sign_key
@@ -34,7 +35,6 @@ DEAF_SECONDS = 30.0
 START_SECONDS = 30.0  # on top, before it has heard anything
 FULL_SECONDS = 3900.0  # that no stage ends in a full pool: longer than any runs (workers/lane.py)
 LEAVE_SECONDS = 35.0  # that running stages are given before a deaf worker ends: a `/run` takes 30
-REDIS_SECONDS = 5.0
 DEAF_EXIT = 70  # EX_SOFTWARE
 
 log = structlog.get_logger()
@@ -84,9 +84,7 @@ class Mailbox:
         self._queue = queue
         self._list = f"{settings.redis_prefix}{queue.name}"
         self._sign = sign_key(settings, node)
-        self._redis = redis.Redis.from_url(
-            settings.redis_dsn, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
-        )
+        self._redis = connect_redis(settings)
 
     def look(self, said: str) -> int:
         """Leave a sign of life; returns how many messages wait for this worker.
@@ -114,7 +112,7 @@ class Mailbox:
         """This worker is not to be missed."""
         try:
             self._redis.delete(self._sign, self._list)
-        except redis.RedisError as error:
+        except RedisError as error:
             log.warning("sign_not_taken_back", error=str(error))
         self._redis.close()
 

@@ -14,6 +14,8 @@ from rich.markup import escape
 from gateway.cli.console import PIPED_WIDTH, notes, read_settings
 from gateway.words import say_seconds
 from scripts.faults.fault import Fault
+from scripts.faults.hosts import run_hosts
+from scripts.faults.network import is_private
 from scripts.faults.row import Row, make_table, write_json, write_markdown
 from scripts.faults.run import run_fault
 from scripts.faults.stack import run_stack
@@ -60,11 +62,15 @@ async def run_faults(faults: Sequence[Fault], rows: list[Row], *, jobs: int, sca
         StackError: a stack did not come up, or a part of it did not come back.
     """
     folder = read_settings().data_dir.absolute() / "chaos"
-    left = list(faults)
+    left = [fault for fault in faults if is_private() or not fault.hosts]
+    for fault in faults:
+        if fault not in left:
+            notes.print(f"{fault.name} is left out: it wants root, unshare and ip netns")
     while left:
-        async with run_stack(folder) as stack:
+        hosts = left[0].hosts
+        async with run_hosts(folder) if hosts else run_stack(folder) as stack:
             whole = True
-            while left and whole:
+            while left and whole and left[0].hosts == hosts:
                 fault = left.pop(0)
                 notes.print(f"[dim]{fault.name}: {escape(fault.says)}[/dim]", soft_wrap=True)
                 ran = await run_fault(stack, fault, jobs=jobs, scale=scale)

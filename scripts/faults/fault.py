@@ -14,6 +14,8 @@ class Fault:
     Attributes:
         strike: breaks it, waits, and repairs it: the fault ends when this returns.
         seconds: how long that takes, as far as it is known before; of a run at full scale.
+        least_seconds: however small the scale is.
+        hosts: it wants a stack on several hosts.
         doubles: replies are truly lost and no webhook is sent, so a job may be billed twice: as
             often as is reported, and no more.
         silent: no webhook is sent of any of its jobs, from the first on.
@@ -23,6 +25,8 @@ class Fault:
 
     strike: Strike
     seconds: float = 0.0
+    least_seconds: float = 0.0
+    hosts: bool = False
     doubles: bool = False
     silent: bool = False
     times: int = 1
@@ -41,6 +45,8 @@ class Fault:
 def fault(
     *,
     seconds: float = 0.0,
+    least_seconds: float = 0.0,
+    hosts: bool = False,
     doubles: bool = False,
     silent: bool = False,
     times: int = 1,
@@ -52,6 +58,8 @@ def fault(
         return Fault(
             strike=strike,
             seconds=seconds,
+            least_seconds=least_seconds,
+            hosts=hosts,
             doubles=doubles,
             silent=silent,
             times=times,

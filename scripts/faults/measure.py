@@ -109,6 +109,33 @@ async def wait_progress(database: Database, key_id: str) -> Progress:
             await asyncio.sleep(LOOK_SECONDS / 2)
 
 
+async def read_longest_wait(
+    database: Database, key_id: str, *, seconds: float, but: float
+) -> float:
+    """How long a job waited to be taken by the upstream, of those handed in of late.
+
+    Args:
+        seconds: not longer ago than that,
+        but: nor in the last so many seconds, for those may still wait.
+    """
+    async with database.begin() as session:
+        waited = await session.scalar(
+            text("""
+                SELECT max(EXTRACT(EPOCH FROM COALESCE(taken_at, now()) - created_at))
+                FROM (
+                    SELECT created_at, (
+                        SELECT min(sent_at) FROM attempts
+                        WHERE job_id = jobs.id AND answer = 'accepted') AS taken_at
+                    FROM jobs WHERE key_id = CAST(:key AS uuid)
+                        AND created_at BETWEEN now() - make_interval(secs => :seconds)
+                            AND now() - make_interval(secs => :but)
+                ) AS late
+            """),
+            {"key": key_id, "seconds": seconds, "but": but},
+        )
+    return float(waited or 0.0)
+
+
 async def read_outcome(stack: Stack, workload: Workload) -> Outcome:
     """What came of it all; the emulator is waited for until nothing runs there."""
     async with asyncio.timeout(QUIET_SECONDS):

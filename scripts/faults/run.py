@@ -40,7 +40,7 @@ async def run_fault(stack: Stack, fault: Fault, *, jobs: int, scale: float) -> R
     if fault.silent:
         await stack.emulator.arm("webhook_silent")
     secret, key_id = await stack.make_key(f"chaos {fault.name}")
-    seconds = fault.seconds * scale
+    seconds = max(fault.seconds * scale, fault.least_seconds)
     workload = Workload(
         base_url=stack.settings.link_base,
         key=secret,

@@ -26,13 +26,17 @@ class Stack:
 
     Attributes:
         own_port: of this machine, where its workers may fetch files from.
+        emulator: its controls, which it gives to loopback alone.
     """
 
-    def __init__(self, settings: Settings, *, own_port: int) -> None:
+    def __init__(
+        self, settings: Settings, *, own_port: int, emulator_host: str | None = None
+    ) -> None:
         self.settings = settings
         self.own_port = own_port
         self.database = Database(settings.database_dsn, name="chaos")
-        self.emulator = Emulator(f"http://{settings.emulator_host}:{settings.emulator_port}")
+        host = emulator_host or settings.emulator_host
+        self.emulator = Emulator(f"http://{host}:{settings.emulator_port}")
 
     async def make_key(self, name: str) -> tuple[str, str]:
         """A new key of the gateway: its secret and its id."""

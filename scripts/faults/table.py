@@ -6,6 +6,7 @@ from scripts.faults import (
     of_celery,
     of_clock,
     of_disk,
+    of_hosts,
     of_load,
     of_postgres,
     of_processes,
@@ -57,5 +58,6 @@ FAULTS: Mapping[str, Fault] = {
         poison.poison,
         of_load.backlog,
         of_load.flower_probes,
+        of_hosts.host_cut_off,
     )
 }

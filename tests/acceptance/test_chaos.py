@@ -15,7 +15,7 @@ CHAOS = Path(__file__).parents[2] / "scripts" / "chaos"
 PAGE = CHAOS.parents[1] / "docs" / "reliability.md"
 JOBS = 100
 SCALE = 0.1  # of the time that a fault lasts
-SECONDS = 540
+SECONDS = 600
 # Left out is what takes its time even in short: replies that are waited for, deaths one by one.
 SHORT = (
     "kill-one-worker",
@@ -43,6 +43,7 @@ SHORT = (
     "duplicate-bells",
     "short-visibility-timeout",
     "flower-probes",
+    "host-cut-off",
 )
 
 pytestmark = pytest.mark.timeout(SECONDS + 30)
@@ -74,6 +75,8 @@ def rows():
 
 @pytest.mark.parametrize("name", SHORT)
 def test_nothing_is_lost_nor_paid_for_twice_unreported_and_all_moves_again(rows, name):
+    if FAULTS[name].hosts and name not in rows:
+        pytest.skip("no network namespace may be made here: that wants root, unshare and ip netns")
     row, said = rows[name]
 
     assert row["met"], said

@@ -1,5 +1,6 @@
 """What the environment says, and the addresses that are made of it."""
 
+import ssl
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from redis.asyncio import ConnectionPool
 from sqlalchemy import make_url
 
+from workers.app import make_app
 from workers.settings import EMULATOR_KEY, Settings
 
 UPSTREAM: dict[str, Any] = {
@@ -137,3 +139,41 @@ def test_a_redis_of_ones_own_is_used_for_memory_and_messages():
 
     assert settings.redis_dsn == settings.broker_dsn == "redis://redis:6379/3"
     assert not settings.embeds_redis
+
+
+def test_sentinels_are_told_to_each_client_in_its_own_words():
+    settings = Settings(
+        redis_url="rediss+sentinel://u:p%40@a,b:1/2?service=jobs&sentinel_password=q"
+    )
+    conf = make_app(settings).conf
+
+    where = settings.redis_where
+    assert where.hosts == (("a", 26379), ("b", 1))
+    assert where.server_options.items() >= {"db": 2, "username": "u", "password": "p@"}.items()
+    assert where.sentinel_options["ssl_cert_reqs"] == ssl.CERT_REQUIRED
+    assert conf.broker_url == "sentinel://u:p%40@a:26379/2;sentinel://u:p%40@b:1/2"
+    for options in (conf.broker_transport_options, conf.result_backend_transport_options):
+        assert options["master_name"] == "jobs"
+        assert options["sentinel_kwargs"]["password"] == "q"
+    assert conf.broker_use_ssl == conf.redis_backend_use_ssl == where.tls
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://redis", "redis or rediss or unix"),
+        ("redis://redis/zero", "the number of a database"),
+        ("redis://:canary@/0", "a host was wanted"),
+        ("redis://redis/0?ssl_ca_certs=canary", "has no option ssl_ca_certs"),
+        ("rediss://redis/0?ssl_cert_reqs=canary", "ssl_cert_reqs is required or optional or none"),
+        ("rediss://redis/0?ssl_certfile=canary", "are set together"),
+        ("rediss://:canary@redis/0?ssl_ca_certs=/nowhere", "ssl_ca_certs is /nowhere, and there"),
+        ("redis+sentinel://:canary@a,b/0", "service= was wanted"),
+        ("redis+sentinel://:canary@a:x,b/0?service=s", "host:port was wanted"),
+    ],
+)
+def test_a_redis_url_that_a_client_would_misread_is_refused_and_not_repeated(url, said):
+    with pytest.raises(ValidationError, match=said) as refused:
+        Settings(redis_url=url)
+
+    assert "canary" not in str(refused.value)
