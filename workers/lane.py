@@ -29,6 +29,7 @@ from models.base import new_id
 from models.claims import extend_lease, hand_back
 from models.errors import DatabaseUnavailable
 from models.lane import Claim, StageName, note_lane_fails, seconds_until_due
+from workers.metrics import note_claim
 from workers.run_permits import RunPermits
 from workers.runtime import Runtime, get_process
 
@@ -146,6 +147,7 @@ class LaneRun(Generic[Row, End]):
                 await self._ring(self._stage.name, permits.retry_in)
                 return 0
             rows = await self._stage.claim(self._runtime, self._want(permits.count))
+            note_claim(self._stage.name, len(rows))
             if rows:  # from here on: a Redis that hangs must not cost them their lease
                 for beat in (self._keep_rows([row.id for row in rows]), self._keep_permits()):
                     held.push_async_callback(stop_task, asyncio.create_task(beat))

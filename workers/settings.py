@@ -84,6 +84,19 @@ class Settings(BaseSettings):
     flower_password: SecretStr | None = Field(
         None, description="For the user `pressroom`; made by `pressroom up` if unset."
     )
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Opens /metrics of the gateway and of each worker to Prometheus, as a bearer "
+        "token. If unset, workers serve none, and the gateway's takes a key that may operate.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Where workers serve /metrics.")
+    metrics_port: int = Field(
+        9100,
+        ge=1,
+        le=65279,
+        description="Their port; of several that `up` starts, the first one's: the others follow.",
+    )
     emulator_host: str = Field("127.0.0.1", description="Where the emulator listens.")
     emulator_port: int = Field(8900, ge=1, le=65535, description="Its port.")
     emulator_clock: float = Field(
@@ -117,6 +130,12 @@ class Settings(BaseSettings):
 
             Guard(hosts)  # says what is wrong with them
         return hosts
+
+    @field_validator("metrics_token", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: object) -> object:
+        """Compose hands on what is not set as nothing."""
+        return value or None
 
     @field_validator("database_url", "database_pooler_url", "redis_url")
     @classmethod
