@@ -9,7 +9,8 @@ here, by us or by aiohttp (which repeats idempotent methods only).
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -48,6 +49,10 @@ SILENCE_SECONDS = 300.0  # of an answer that is read as it comes: a text may tak
 _OPEN_TIMEOUT = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS, pool=None)
 
 
+# Told of each call: endpoint, operation, HTTP's code (None: no answer), and seconds.
+NoteCall = Callable[[str, str, int | None, float], None]
+
+
 class CallFailed(Exception):
     """There was no answer.
 
@@ -77,10 +82,19 @@ class UpstreamClient:
         transport: from `open_transport`; closed with this client.
         base_url: up to and with the version, `https://api.runpod.ai/v2`.
         key: sent as a bearer token, and found nowhere else.
+        note: is told of each call.
     """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, *, base_url: str, key: str) -> None:
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        *,
+        base_url: str,
+        key: str,
+        note: NoteCall = lambda *_call: None,
+    ) -> None:
         self._transport = transport
+        self._note = note
         self._base_url = base_url.rstrip("/")
         self._headers = httpx.Headers(
             {
@@ -188,12 +202,16 @@ class UpstreamClient:
                 `READ_FAILURES`.
         """
         request = self._request(method, path, content, timeout=_OPEN_TIMEOUT)
+        began, code = time.perf_counter(), None
         try:
             response = await self._transport.handle_async_request(request)
+            code = response.status_code
         except READ_FAILURES as error:
             raise CallFailed(
                 _say(error), never_sent=isinstance(error.__cause__, _NEVER_SENT)
             ) from error
+        finally:
+            self._tell(path, code, began)
         try:
             yield response
         finally:
@@ -219,12 +237,22 @@ class UpstreamClient:
         these calls want nothing, and it would take as much time as all the rest.
         """
         request = self._request(method, path, content, timeout=_TIMEOUT)
-        response = await self._transport.handle_async_request(request)
+        began, code = time.perf_counter(), None
         try:
-            await response.aread()
+            response = await self._transport.handle_async_request(request)
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+            code = response.status_code
         finally:
-            await response.aclose()
+            self._tell(path, code, began)
         return response
+
+    def _tell(self, path: str, code: int | None, began: float) -> None:
+        endpoint, _, rest = path.partition("/")
+        operation = rest.partition("/")[0].partition("?")[0]
+        self._note(endpoint, operation, code, time.perf_counter() - began)
 
     def _request(
         self, method: str, path: str, content: bytes | None, *, timeout: httpx.Timeout

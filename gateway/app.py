@@ -5,6 +5,7 @@
 /files/, /thumbnails/   stored files, by signed links  files.py
 /hints/...              the upstream's webhooks        hints.py
 /healthz, /readyz       is it up, is all well          health.py
+/metrics                figures for Prometheus         metrics.py
 """
 
 import gc
@@ -15,7 +16,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from gateway import files, health, hints
+from gateway import files, health, hints, metrics
 from gateway.api import add_api
 from gateway.errors import add_error_handlers
 from gateway.state import open_state
@@ -58,9 +59,10 @@ def make_gateway(settings: Settings) -> FastAPI:
     )
     gateway.state.workers_known = {}
     add_error_handlers(gateway)
-    for part in (jobs, batch, stream, openai, files, hints, health):
+    for part in (jobs, batch, stream, openai, files, hints, health, metrics):
         gateway.include_router(part.routes)
     add_api(gateway)
+    gateway.add_middleware(metrics.CountRequests)
     return gateway
 
 

@@ -13,10 +13,12 @@ from gateway.acceptor import Acceptor
 from gateway.callers import Callers
 from gateway.end_watch import EndWatch
 from gateway.event_feed import EventFeed
+from gateway.facts import FactReader
 from gateway.hints import HintCollector, Listening
 from gateway.webhook_urls import WebhookUrls
 from workers.app import make_app
 from workers.links import Links
+from workers.metrics import watch_lag
 from workers.runtime import Runtime, open_runtime
 from workers.settings import Settings
 
@@ -35,6 +37,7 @@ class GatewayState:
     events: EventFeed
     hints: HintCollector
     webhook_urls: WebhookUrls
+    facts: FactReader
 
 
 @asynccontextmanager
@@ -48,6 +51,7 @@ async def open_state(settings: Settings) -> AsyncIterator[GatewayState]:
             events=EventFeed(runtime),
             hints=HintCollector(runtime),
             webhook_urls=WebhookUrls(runtime.guard),
+            facts=FactReader(runtime),
         )
         working = [
             asyncio.create_task(_keep_running(part))
@@ -59,6 +63,8 @@ async def open_state(settings: Settings) -> AsyncIterator[GatewayState]:
                 Listening(runtime),
             )
         ]
+        working.append(asyncio.create_task(runtime.lag.watch()))
+        watch_lag(lambda: runtime.lag.seconds)
         try:
             yield state
         finally:

@@ -29,6 +29,13 @@ class EndpointStats(Base):
     heard_at: Mapped[dt.datetime | None]  # when a webhook last came
 
 
+async def list_endpoints(session: AsyncSession) -> Sequence[str]:
+    """Every endpoint ever used, in the order of their names."""
+    return (
+        await session.scalars(select(EndpointStats.endpoint).order_by(EndpointStats.endpoint))
+    ).all()
+
+
 async def get_durations(session: AsyncSession, endpoint: str) -> Sequence[float]:
     """The endpoint's histogram; empty if nothing was learned yet."""
     return (

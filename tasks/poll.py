@@ -35,6 +35,7 @@ from tasks.call_traces import POLL_TRACE
 from tasks.durations import learn_durations, read_durations
 from tasks.first_poll import RETENTION_SECONDS
 from workers.lane import Chain, Stage, work_lane
+from workers.metrics import note_seen_end
 from workers.runtime import Runtime
 
 # On the upstream's clock.
@@ -123,6 +124,7 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Cha
         ]
         if waits:
             chain.setdefault(stage, min(waits))
+    _count_ends(runtime, [done for done in ends if done.row.id in moved])
     for verdict in kept:
         if verdict.move.to in TERMINAL and verdict.move.to is not JobState.COMPLETED:
             log.warning(
@@ -133,6 +135,16 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Polled]) -> Cha
                 said=verdict.move.error,
             )
     return chain
+
+
+def _count_ends(runtime: Runtime, ends: Sequence[Polled]) -> None:
+    for done in ends:
+        if isinstance(ended := done.outcome, Ended):
+            late = None
+            if ended.execution_ms is not None:
+                took = (ended.execution_ms + (ended.delay_ms or 0)) / 1000
+                late = done.row.age_seconds - runtime.real_seconds(took)
+            note_seen_end(done.row.endpoint, polls=done.row.polls + 1, late_seconds=late)
 
 
 def _judge(

@@ -13,7 +13,8 @@ more once that is long.
 
 import asyncio
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 from celery import Celery
@@ -22,6 +23,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from models.lane import StageName
+from workers.metrics import note_bell
 
 LONGEST_SECONDS = 60.0  # a countdown message is held by a worker: none for long
 OVERDUE_SECONDS = 3.0  # a bell this late is lost
@@ -49,6 +51,14 @@ return 0
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Bells that were rung and not answered yet."""
+
+    bells: int
+    overdue: int  # of them, those whose time is past
+
+
 class Bells:
     """Rings through Celery; remembers in Redis.
 
@@ -57,6 +67,7 @@ class Bells:
     """
 
     def __init__(self, redis: Redis, app: Celery, *, prefix: str) -> None:
+        self._redis = redis
         self._app = app
         self._prefix = prefix
         self._ring = redis.register_script(_RING)
@@ -79,7 +90,9 @@ class Bells:
                 await asyncio.to_thread(self._publish, stage, endpoint, at, wait)
         except (RedisError, OperationalError, RuntimeError) as error:
             log.warning("bell_not_rung", stage=stage, endpoint=endpoint, error=str(error))
+            note_bell(stage, "failed")
             return False
+        note_bell(stage, "rung" if at else "spared")
         return bool(at)
 
     async def ring_each(self, stage: StageName, endpoints: Iterable[str]) -> None:
@@ -89,7 +102,24 @@ class Bells:
 
     async def answer(self, stage: StageName, endpoint: str, at: int) -> bool:
         """Whether this bell is the lane's; if not, an earlier one has taken its place."""
-        return bool(await self._answer(keys=[self._key(stage, endpoint)], args=[at]))
+        answered = bool(await self._answer(keys=[self._key(stage, endpoint)], args=[at]))
+        note_bell(stage, "answered" if answered else "stale")
+        return answered
+
+    async def count_pending(self, endpoints: Sequence[str]) -> Mapping[StageName, Pending]:
+        """How many lanes of these endpoints have a bell that was not answered yet, by stage."""
+        lanes = [(stage, endpoint) for stage in StageName for endpoint in endpoints]
+        seconds, microseconds = await self._redis.time()
+        now = seconds * 1000 + microseconds // 1000
+        times = await self._redis.mget([self._key(*lane) for lane in lanes]) if lanes else []
+        rung: dict[StageName, list[int]] = {stage: [] for stage in StageName}
+        for (stage, _), at in zip(lanes, times, strict=True):
+            if at is not None:
+                rung[stage].append(int(at))
+        late = now - OVERDUE_SECONDS * 1000
+        return {
+            stage: Pending(len(each), sum(at < late for at in each)) for stage, each in rung.items()
+        }
 
     def _publish(self, stage: StageName, endpoint: str, at: int, wait: float) -> None:
         self._app.send_task(

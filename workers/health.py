@@ -24,7 +24,7 @@ from workers.app import QUEUES, make_app
 from workers.redis_client import open_redis, open_sentinel
 from workers.runtime import get_process
 from workers.settings import Settings
-from workers.sign import Sign, sign_key
+from workers.sign import read_signs
 
 CANARY_SECONDS = 5.0
 NEWEST = 1000  # messages of a queue among which a canary is, seconds after it was sent
@@ -131,15 +131,9 @@ async def check_queues(settings: Settings) -> str | None:
 
 async def find_silent_workers(settings: Settings, connection: redis.asyncio.Redis) -> str | None:
     """Which workers have left no sign of life for a while, or have said what is wrong."""
-    now, _ = await connection.time()
-    said = []
-    prefix = sign_key(settings, "")
-    async for key in connection.scan_iter(match=f"{prefix}*", count=1000):
-        left = await connection.get(key)
-        problem = Sign.from_json(left).problem(now) if left else None
-        if problem:
-            said.append(f"{key.removeprefix(prefix)} {problem}")
-    return "; ".join(sorted(said)) or None
+    now, signs = await read_signs(settings, connection)
+    problems = {node: sign.problem(now) for node, sign in signs.items()}
+    return "; ".join(sorted(f"{node} {said}" for node, said in problems.items() if said)) or None
 
 
 def _release(app: Celery, token: UUID) -> None:

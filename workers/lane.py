@@ -31,6 +31,7 @@ from models.claims import extend_lease, hand_back
 from models.errors import DatabaseUnavailable
 from models.lane import Claim, StageName, note_lane_fails, seconds_until_due
 from workers.call_trace import CallTrace
+from workers.metrics import note_claim
 from workers.run_permits import RunPermits
 from workers.run_report import RunReport
 from workers.runtime import Runtime, get_process
@@ -166,6 +167,7 @@ class LaneRun(Generic[Row, End]):
             began_ns = time.time_ns()
             rows = await self._stage.claim(self._runtime, self._want(permits.count))
             self._begin_trace(rows, began_ns, held)
+            note_claim(self._stage.name, len(rows))
             if rows:  # from here on: a Redis that hangs must not cost them their lease
                 for beat in (self._keep_rows([row.id for row in rows]), self._keep_permits()):
                     held.push_async_callback(stop_task, asyncio.create_task(beat))

@@ -29,6 +29,7 @@ from workers.bell import Bells
 from workers.links import Links
 from workers.loop import LoopThread
 from workers.loop_lag import LoopLag
+from workers.metrics import note_call, watch_lag
 from workers.operator_settings import OperatorSettings, OperatorSettingsReader
 from workers.redis_client import open_redis
 from workers.secret import Secret, load_secret
@@ -139,7 +140,10 @@ async def open_runtime(settings: Settings, app: Celery, *, name: str) -> AsyncIt
         pooled=settings.pooler_dsn is not None,
     )
     upstream = UpstreamClient(
-        open_transport(), base_url=settings.upstream_base, key=settings.upstream_secret
+        open_transport(),
+        base_url=settings.upstream_base,
+        key=settings.upstream_secret,
+        note=note_call,
     )
     guard = Guard(settings.reachable_hosts)
     guarded = open_guarded_http(guard)
@@ -188,7 +192,9 @@ def open_process(settings: Settings, app: Celery) -> Process:
     held = AsyncExitStack()
     opening = held.enter_async_context(open_runtime(settings, app, name=f"worker {os.getpid()}"))
     _process = Process(loop, loop.run(opening, seconds=OPEN_SECONDS), held)
-    loop.start(_process.runtime.lag.watch())
+    lag = _process.runtime.lag
+    loop.start(lag.watch())
+    watch_lag(lambda: lag.seconds)
     return _process
 
 

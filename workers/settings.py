@@ -92,6 +92,19 @@ class Settings(BaseSettings):
         ge=0,
         description="A campaign of more jobs than this is not shown job by job in Flower.",
     )
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Opens /metrics of the gateway and of each worker to Prometheus, as a bearer "
+        "token. If unset, workers serve none, and the gateway's takes a key that may operate.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Where workers serve /metrics.")
+    metrics_port: int = Field(
+        9100,
+        ge=1,
+        le=65279,
+        description="Their port; of several that `up` starts, the first one's: the others follow.",
+    )
     emulator_host: str = Field("127.0.0.1", description="Where the emulator listens.")
     emulator_port: int = Field(8900, ge=1, le=65535, description="Its port.")
     emulator_clock: float = Field(
@@ -139,6 +152,12 @@ class Settings(BaseSettings):
                 if not Path(path).is_file():
                     raise ValueError(f"{name} is {path}, and there is no such file")
         return value
+
+    @field_validator("metrics_token", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: object) -> object:
+        """Compose hands on what is not set as nothing."""
+        return value or None
 
     @field_validator("database_url", "database_pooler_url")
     @classmethod

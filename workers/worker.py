@@ -8,6 +8,7 @@ from celery import signals
 
 from workers import telemetry
 from workers.app import QUEUES, make_app
+from workers.metrics_server import serve_metrics
 from workers.runtime import Process, open_process
 from workers.settings import Settings
 from workers.sweep_watch import start_sweep_watch
@@ -17,11 +18,12 @@ from workers.watch import own_queue, start_watch
 log = structlog.get_logger()
 
 
-def run_worker(settings: Settings, *, name: str) -> None:
+def run_worker(settings: Settings, *, name: str, metrics_port: int | None = None) -> None:
     """Run until a signal; a TERM stops it gracefully: see `workers/lane.py`.
 
     Args:
         name: before the host's: `celery inspect` and Flower show it.
+        metrics_port: its own, where several run on a machine; None: that of the settings.
     """
     telemetry.set_up(settings)
     app = make_app(settings)
@@ -29,6 +31,7 @@ def run_worker(settings: Settings, *, name: str) -> None:
     _connect(process)
     node = f"{name}@{socket.gethostname()}"
     watch = start_watch(process, name=name, node=node)
+    serve_metrics(settings, port=metrics_port or settings.metrics_port)
     log.info("worker_started", name=name, threads=settings.worker_threads)
     try:
         app.worker_main(

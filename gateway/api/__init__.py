@@ -31,6 +31,8 @@ from gateway.api import (
     schedules,
 )
 
+PREFIX = "/api/v1"
+
 
 def add_api(gateway: FastAPI) -> None:
     # Acts on many jobs come first: /jobs/cancel is no job's id.
@@ -38,5 +40,5 @@ def add_api(gateway: FastAPI) -> None:
         *(document, job_acts, jobs, artifacts, endpoints),
         *(lanes, deliveries, events, doubts, keys, campaigns, budgets, schedules),
     ):
-        gateway.include_router(part.routes, prefix="/api/v1")
+        gateway.include_router(part.routes, prefix=PREFIX)
     gateway.openapi = partial(document.write_document, gateway)  # type: ignore[method-assign]  # FastAPI's way

@@ -18,6 +18,7 @@ from models.errors import DatabaseUnavailable
 from models.key import IssuedKey, Scope, has_keys, issue_key
 from workers.settings import Settings
 from workers.stack.lifecycle import bring_up, flower_url, take_down
+from workers.stack.plan import count_workers
 from workers.stack.supervisor import ProcessState, StackError, Supervisor
 
 out = Console()
@@ -212,16 +213,24 @@ def show_stack(settings: Settings) -> None:
     out.print(f"\nupstream  {upstream}", highlight=False)
     out.print(f"gateway   http://{settings.gateway_host}:{settings.gateway_port}", highlight=False)
     out.print(f"Flower    {flower_url(settings)}  ({login})", highlight=False, soft_wrap=True)
+    if settings.metrics_token:
+        ports = [settings.metrics_port + number for number in range(count_workers(settings))]
+        where = f"http://{settings.metrics_host}:{ports[0]}/metrics"
+        more = f" to {ports[-1]}" if len(ports) > 1 else ""
+        out.print(f"metrics   {where}{more}, and the gateway's", highlight=False, soft_wrap=True)
 
 
 @run_app.command()
 def worker(
     name: Annotated[str, typer.Option(help="Shown by Flower and `celery inspect`.")] = "worker",
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Where it serves /metrics, if not at PRESSROOM_METRICS_PORT.")
+    ] = None,
 ) -> None:
     """Run a worker."""
     from workers.worker import run_worker  # noqa: PLC0415 -- the commands start fast
 
-    run_worker(read_settings(), name=name)
+    run_worker(read_settings(), name=name, metrics_port=metrics_port)
 
 
 @run_app.command()

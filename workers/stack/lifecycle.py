@@ -14,7 +14,7 @@ from models.migrate import migrate
 from workers.health import check_database, check_http, check_queues, check_redis
 from workers.settings import Settings
 from workers.stack import postgres
-from workers.stack.plan import make_plan
+from workers.stack.plan import count_workers, make_plan
 from workers.stack.supervisor import StackError, Supervisor
 
 READY_SECONDS = 60.0
@@ -112,6 +112,11 @@ def refuse_taken_ports(settings: Settings) -> None:
     ]
     if settings.emulated:
         wanted.append(("PRESSROOM_EMULATOR_PORT", settings.emulator_host, settings.emulator_port))
+    if settings.metrics_token:
+        wanted += [
+            ("PRESSROOM_METRICS_PORT", settings.metrics_host, settings.metrics_port + number)
+            for number in range(count_workers(settings))
+        ]
     for variable, host, port in wanted:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -37,6 +37,10 @@ def behind(command: Sequence[str]) -> list[str]:
     return ["nice", "-n", "19", *command]
 
 
+def count_workers(settings: Settings) -> int:
+    return settings.workers or os.cpu_count() or 1
+
+
 def make_plan(settings: Settings) -> list[Program]:
     """The programs, servers first."""
     data_dir = settings.data_dir.absolute()
@@ -83,11 +87,18 @@ def make_plan(settings: Settings) -> list[Program]:
     programs += [
         Program(
             f"{WORKER}{number}",
-            behind(own_command("run", "worker", f"--name={WORKER}{number}")),
+            behind(
+                own_command(
+                    "run",
+                    "worker",
+                    f"--name={WORKER}{number}",
+                    f"--metrics-port={settings.metrics_port + number - 1}",
+                )
+            ),
             priority=50,
             stop_seconds=45,  # a `/run` on its way is waited for
         )
-        for number in range(1, (settings.workers or os.cpu_count() or 1) + 1)
+        for number in range(1, count_workers(settings) + 1)
     ]
     programs.append(Program(BEAT, own_command("run", "beat"), priority=60))
     programs.append(Program("flower", behind(own_command("run", "flower")), priority=70))
