@@ -24,6 +24,8 @@ from psycopg.rows import dict_row
 chain: Any = canvas.chain
 chord: Any = canvas.chord
 group: Any = canvas.group
+xmap: Any = canvas.xmap
+xstarmap: Any = canvas.xstarmap
 
 PROJECTS = Path(__file__).parent / "projects"
 PREFIXED = {"global_keyprefix": "pressroom:"}
@@ -234,6 +236,36 @@ def test_what_is_linked_to_a_generation_is_called_with_its_result(generation, sh
     generation("a lynx").apply_async(link=links).get(timeout=SECONDS)
 
     assert noted(key, 2) == ["a lynx", "a lynx"]
+
+
+def test_map_and_starmap_give_a_list_of_results_in_the_order_of_the_items(generation, app):
+    of_prompts = generation(from_previous={"prompt": ""})
+    of_pairs = generation(from_previous={"prompt": "0", "style": "1.name"})
+
+    mapped = xmap(of_prompts, ["a vole", "a mole"], app=app).apply_async(queue="generate")
+    pairs = [["a hen", {"name": "ink"}], ["a hare", {"name": "oil"}]]
+    starred = xstarmap(of_pairs, pairs, app=app).apply_async(queue="generate")
+    none = xmap(of_prompts, [], app=app).apply_async(queue="generate")
+
+    found = [result["input"]["prompt"] for result in mapped.get(timeout=SECONDS)]
+    assert found == ["a vole", "a mole"]
+    assert [result["input"] for result in starred.get(timeout=SECONDS)] == [
+        {"prompt": "a hen", "style": "ink"},
+        {"prompt": "a hare", "style": "oil"},
+    ]
+    assert none.get(timeout=SECONDS) == []
+
+
+def test_a_map_of_which_a_second_copy_comes_generates_once(generation, app, stack):
+    items = xmap(generation(from_previous={"prompt": ""}), ["one vole", "two"], app=app)
+    task_id = str(uuid.uuid4())
+
+    sent = [items.apply_async(queue="generate", task_id=task_id) for _ in range(2)]
+
+    found = sent[0].get(timeout=SECONDS)
+    assert [result["input"]["prompt"] for result in found] == ["one vole", "two"]
+    prompts = [entry["prompt"] for entry in admin(stack, "ledger?entries=1")["entries"]]
+    assert prompts.count("one vole") == 1
 
 
 @pytest.mark.usefixtures("one_will_fail")
