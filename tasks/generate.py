@@ -186,7 +186,8 @@ async def take_in(runtime: Runtime, request: Request, celery_request: dict[str, 
     operator = await runtime.operator_settings()
     job = check_request(runtime.catalogue, request, on_unknown=operator.on_unknown).job
     async with runtime.database.begin() as session:
-        if await enqueue_jobs(session, [job]):
+        added = await enqueue_jobs(session, [job])
+        if added:
             await add_deliveries(
                 session,
                 [
@@ -203,4 +204,5 @@ async def take_in(runtime: Runtime, request: Request, celery_request: dict[str, 
     if str(job.id) in revoked:  # while it was on its way
         await cancel(runtime, [job.id])
     await runtime.bells.ring(StageName.SUBMIT, job.endpoint)
-    await runtime.bells.ring(StageName.NOTIFY, job.endpoint)
+    if not added:
+        await runtime.bells.ring(StageName.NOTIFY, job.endpoint)
