@@ -16,9 +16,10 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from celery import shared_task, states
-from celery.exceptions import Ignore, TaskRevokedError
+from celery import Celery, shared_task, states
+from celery.exceptions import BackendGetMetaError, Ignore, TaskRevokedError
 from celery.worker.state import revoked
+from redis.exceptions import RedisError
 
 from models.delivery import DeliveryKind, NewDelivery, add_deliveries, redeliver
 from models.errors import DatabaseUnavailable
@@ -94,8 +95,7 @@ def generate(
     process = get_process()
     asked: Any = self.request
     kept = {name: getattr(asked, name) for name in KEPT}
-    if previous and self.backend.get_state(asked.id) == states.REVOKED:
-        # By workers that are no more: what follows another job may be revoked hours before.
+    if previous and _is_revoked(self.app, asked.id):
         fail_task(self.app, kept, states.REVOKED, TaskRevokedError("revoked"))
         raise Ignore
     if start_within is not None:
@@ -128,6 +128,14 @@ def generate(
     raise Ignore
 
 
+def _is_revoked(app: Celery, task_id: str) -> bool:
+    """Whether it was revoked hours ago, perhaps, by workers that are no more: it follows others."""
+    try:
+        return app.backend.get_state(task_id) == states.REVOKED
+    except (RedisError, BackendGetMetaError):
+        return False  # that it was is seldom, and nobody may be there to send it again
+
+
 def _fill(
     runtime: Runtime,
     endpoint: str,
@@ -137,6 +145,8 @@ def _fill(
 ) -> dict[str, Any]:
     if not wanted:
         return given
+    if not isinstance(wanted, dict) or not all(isinstance(path, str) for path in wanted.values()):
+        raise InvalidRequest(endpoint, ["from_previous: an object of places to paths was wanted"])
     if not previous:
         raise InvalidRequest(endpoint, ["from_previous: no result came before this task"])
     return fill_input(
