@@ -6,6 +6,8 @@ submit     POST /run                          each stage: claim, act, record, ch
 poll       GET /status                        (workers/lane.py runs them)
 archive    the files into our store           media.py    what a file is
 notify     word to the producer               results.py  what a producer is told
+revoke     a job is cancelled through Celery  completion.py  how its Celery task ends
+spread     map and starmap of generations     previous.py  what is taken from the result before
 batch      requests that waited, to jobs
 sweep      rings for what is overdue          pause.py    a campaign that waits, and goes on
 announce   word of campaigns and budgets      limits.py   budgets, and jobs in flight at once

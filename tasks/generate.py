@@ -16,9 +16,10 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from celery import shared_task, states
-from celery.exceptions import Ignore, TaskRevokedError
+from celery import Celery, shared_task, states
+from celery.exceptions import BackendGetMetaError, Ignore, TaskRevokedError
 from celery.worker.state import revoked
+from redis.exceptions import RedisError
 
 from models.delivery import DeliveryKind, NewDelivery, add_deliveries, redeliver
 from models.errors import DatabaseUnavailable
@@ -97,8 +98,7 @@ def generate(
     process = get_process()
     asked: Any = self.request
     kept = {name: getattr(asked, name) for name in KEPT}
-    if previous and self.backend.get_state(asked.id) == states.REVOKED:
-        # By workers that are no more: what follows another job may be revoked hours before.
+    if previous and _is_revoked(self.app, asked.id):
         fail_task(self.app, kept, states.REVOKED, TaskRevokedError("revoked"))
         raise Ignore
     if start_within is not None:
@@ -148,6 +148,14 @@ def generate(
     raise Ignore
 
 
+def _is_revoked(app: Celery, task_id: str) -> bool:
+    """Whether it was revoked hours ago, perhaps, by workers that are no more: it follows others."""
+    try:
+        return app.backend.get_state(task_id) == states.REVOKED
+    except (RedisError, BackendGetMetaError):
+        return False  # that it was is seldom, and nobody may be there to send it again
+
+
 def _fill(
     runtime: Runtime,
     endpoint: str,
@@ -157,6 +165,8 @@ def _fill(
 ) -> dict[str, Any]:
     if not wanted:
         return given
+    if not isinstance(wanted, dict) or not all(isinstance(path, str) for path in wanted.values()):
+        raise InvalidRequest(endpoint, ["from_previous: an object of places to paths was wanted"])
     if not previous:
         raise InvalidRequest(endpoint, ["from_previous: no result came before this task"])
     return fill_input(
@@ -206,7 +216,8 @@ async def take_in(runtime: Runtime, request: Request, celery_request: dict[str, 
     operator = await runtime.operator_settings()
     job = check_request(runtime.catalogue, request, on_unknown=operator.on_unknown).job
     async with runtime.database.begin() as session:
-        if await enqueue_jobs(session, [job]):
+        added = await enqueue_jobs(session, [job])
+        if added:
             await add_deliveries(
                 session,
                 [
@@ -223,4 +234,5 @@ async def take_in(runtime: Runtime, request: Request, celery_request: dict[str, 
     if str(job.id) in revoked:  # while it was on its way
         await cancel(runtime, [job.id])
     await runtime.bells.ring(StageName.SUBMIT, job.endpoint)
-    await runtime.bells.ring(StageName.NOTIFY, job.endpoint)
+    if not added:
+        await runtime.bells.ring(StageName.NOTIFY, job.endpoint)

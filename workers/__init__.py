@@ -7,6 +7,7 @@
     sweep_watch.py         a worker that misses the sweep runs it itself
     watch.py, pulse.py     a worker that takes no messages notices, and ends
     clock.py               the time that all hosts agree on
+    at_once.py             how requests are taken     taken.py              and given back
     consumer.py, beat.py   Celery's, sooner back after an outage and blind to steps of clocks
     store.py               where files are kept        telemetry.py           logs
     redaction.py           what logs hide

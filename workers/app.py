@@ -40,6 +40,7 @@ def make_app(settings: Settings) -> Celery:
             "workers.health",
             "workers.watch",
             "tasks.revoke",
+            "tasks.spread",
             *(f"tasks.{name}" for name in QUEUES),
         ],
         broker=settings.broker_dsn,

@@ -11,7 +11,7 @@
   finds too old: one whose clock is an hour ahead would give back everything at once, to be run
   twice. So they bear Redis's time.
 
-And an addition: `pressroom.generate` is noted in a list of its own, too (`workers/taken.py`).
+And an addition: what carries requests is noted in a list of its own, too (`workers/taken.py`).
 """
 
 from importlib.metadata import version
@@ -25,7 +25,8 @@ from workers import clock
 
 REPAIRED_VERSION = "5.7.0"
 
-REQUESTS = "pressroom.generate"
+GENERATE = "pressroom.generate"
+REQUESTS = (GENERATE, "celery.map", "celery.starmap")
 TAKEN_KEY = "requests_taken"
 
 _close = redis.Channel.close
@@ -45,7 +46,7 @@ def _close_detached(channel: Any) -> None:  # noqa: ANN401 -- kombu has no types
 
 def _append_noted_or_not(qos: Any, message: Any, delivery_tag: str) -> None:  # noqa: ANN401
     try:
-        if message.headers.get("task") == REQUESTS:
+        if message.headers.get("task") in REQUESTS:
             with qos.pipe_or_acquire() as pipe:
                 pipe.zadd(TAKEN_KEY, {delivery_tag: clock.now()}).execute()
         _append(qos, message, delivery_tag)

@@ -4,7 +4,10 @@ The stack is real, and so is the project whose tasks are linked to its generatio
 of its own, which imports nothing of ours.
 """
 
+import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -20,15 +23,20 @@ from celery import Celery, canvas
 from celery.exceptions import ChordError, TaskRevokedError
 from psycopg.rows import dict_row
 
+from workers.stack.supervisor import Supervisor
+
 # Their results have more than their stubs know.
 chain: Any = canvas.chain
 chord: Any = canvas.chord
 group: Any = canvas.group
+xmap: Any = canvas.xmap
+xstarmap: Any = canvas.xstarmap
 
 PROJECTS = Path(__file__).parent / "projects"
 PREFIXED = {"global_keyprefix": "pressroom:"}
 FLUX = "black-forest-labs-flux-1-schnell"
-QUICK, SLOW = "quick", "slow"  # endpoints of somebody's own
+QUICK, STEADY, SLOW = "quick", "steady", "slow"  # endpoints of somebody's own
+THOUSAND = 1000
 SECONDS = 30
 UNACKED = "pressroom:unacked"
 
@@ -46,9 +54,9 @@ def admin(stack, path, body=None):
 
 @pytest.fixture(scope="module", autouse=True)
 def pace(stack):
-    """Endpoints: one that takes a moment, and one that takes minutes."""
-    for name, seconds in ((QUICK, 1), (SLOW, 6000)):
-        custom = {"endpoint": name, "execution_seconds": seconds, "workers": 50, "spread": 0}
+    """Endpoints: of which one takes a moment, one some seconds, and one minutes."""
+    for name, seconds, workers in ((QUICK, 1, 50), (STEADY, 40, 150), (SLOW, 6000, 50)):
+        custom = {"endpoint": name, "execution_seconds": seconds, "workers": workers, "spread": 0}
         admin(stack, "custom", custom)
 
 
@@ -236,6 +244,36 @@ def test_what_is_linked_to_a_generation_is_called_with_its_result(generation, sh
     assert noted(key, 2) == ["a lynx", "a lynx"]
 
 
+def test_map_and_starmap_give_a_list_of_results_in_the_order_of_the_items(generation, app):
+    of_prompts = generation(from_previous={"prompt": ""})
+    of_pairs = generation(from_previous={"prompt": "0", "style": "1.name"})
+
+    mapped = xmap(of_prompts, ["a vole", "a mole"], app=app).apply_async(queue="generate")
+    pairs = [["a hen", {"name": "ink"}], ["a hare", {"name": "oil"}]]
+    starred = xstarmap(of_pairs, pairs, app=app).apply_async(queue="generate")
+    none = xmap(of_prompts, [], app=app).apply_async(queue="generate")
+
+    found = [result["input"]["prompt"] for result in mapped.get(timeout=SECONDS)]
+    assert found == ["a vole", "a mole"]
+    assert [result["input"] for result in starred.get(timeout=SECONDS)] == [
+        {"prompt": "a hen", "style": "ink"},
+        {"prompt": "a hare", "style": "oil"},
+    ]
+    assert none.get(timeout=SECONDS) == []
+
+
+def test_a_map_of_which_a_second_copy_comes_generates_once(generation, app, stack):
+    items = xmap(generation(from_previous={"prompt": ""}), ["one vole", "two"], app=app)
+    task_id = str(uuid.uuid4())
+
+    sent = [items.apply_async(queue="generate", task_id=task_id) for _ in range(2)]
+
+    found = sent[0].get(timeout=SECONDS)
+    assert [result["input"]["prompt"] for result in found] == ["one vole", "two"]
+    prompts = [entry["prompt"] for entry in admin(stack, "ledger?entries=1")["entries"]]
+    assert prompts.count("one vole") == 1
+
+
 @pytest.mark.usefixtures("one_will_fail")
 def test_a_failure_is_raised_where_it_is_waited_for_with_all_that_is_known(generation):
     sent = generation().apply_async()
@@ -414,3 +452,53 @@ def read_job(stack, job_id):
     dsn = stack.database_dsn.replace("+psycopg", "")
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
         return connection.execute("SELECT * FROM jobs WHERE id = %s", (job_id,)).fetchone()
+
+
+def test_a_thousand_generations_and_a_film_come_through_although_a_worker_is_killed(stack):
+    """Half of the thousand are under way when it dies: it takes what it holds down with it."""
+    command = [sys.executable, "thousand.py", str(THOUSAND), STEADY]
+    program = subprocess.Popen(
+        command, cwd=PROJECTS, env={"REDIS_URL": stack.broker_dsn}, stdout=subprocess.PIPE
+    )
+    wait_until(lambda: count_jobs(stack, "TRUE") == THOUSAND, seconds=200)
+    wait_until(lambda: count_jobs(stack, "finished_at IS NOT NULL") > 100, seconds=100)
+    [victim] = [one for one in Supervisor(stack).states() if one.name == "worker-1"]
+    assert victim.pid is not None
+    os.kill(victim.pid, signal.SIGKILL)
+    assert count_jobs(stack, "finished_at IS NULL") > 100
+
+    output, _ = program.communicate(timeout=300)
+
+    found = json.loads(output)
+    assert found["sheet"] == found["sent"]
+    assert len(set(found["sent"])) == THOUSAND
+    assert found["video"]["input"]["image"] == found["image"]["artifacts"][0]["source_url"]
+    entries = admin(stack, "ledger?entries=1")["entries"]
+    billed = [entry["prompt"] for entry in entries if entry["endpoint"] == STEADY]
+    assert sorted(billed) == sorted(f"picture {number}" for number in range(THOUSAND))
+
+
+def count_jobs(stack, where):
+    """Of the endpoint STEADY."""
+    dsn = stack.database_dsn.replace("+psycopg", "")
+    with psycopg.connect(dsn) as connection:
+        query = f"SELECT count(*) FROM jobs WHERE endpoint = '{STEADY}' AND {where}"
+        return connection.execute(query).fetchall()[0][0]
+
+
+def test_the_examples_of_the_documentation_run(stack):
+    page = (Path(__file__).parents[2] / "docs" / "celery.md").read_text()
+    program = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"REDIS_URL": stack.broker_dsn},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert "InvalidRequest ('black-forest-labs-flux-1-schnell', ['prompt" in ran.stdout
+    assert "{'prompt': 'a hare'}" in ran.stdout

@@ -1,11 +1,12 @@
 """The messages that are sent to Celery; `test_readme.py` sends one to real workers."""
 
 import json
+import pickle
 import uuid
 
 import pytest
 
-from pressroom import configure_celery, enqueue
+from pressroom import GenerationFailed, InvalidRequest, configure_celery, enqueue
 
 celery = pytest.importorskip("celery")
 INPUT = {"prompt": "a fox"}
@@ -64,3 +65,22 @@ def test_an_app_whose_messages_nobody_would_read_is_refused():
 
     with pytest.raises(ValueError, match="configure_celery"):
         enqueue(app, "flux", INPUT)
+
+
+def test_an_error_that_a_worker_stored_is_the_one_that_this_package_has(app):
+    failed = ["0192", "failed", "upstream_failed", "out of memory", "flux"]
+    stored = [
+        {"exc_module": "pressroom.errors", "exc_type": "GenerationFailed", "exc_message": failed},
+        {
+            "exc_module": "pressroom.errors",
+            "exc_type": "InvalidRequest",
+            "exc_message": ["flux", ["prompt: it is wanted"]],
+        },
+    ]
+
+    errors = [app.backend.exception_to_python(one) for one in stored]
+
+    assert [type(error) for error in errors] == [GenerationFailed, InvalidRequest]
+    assert (errors[0].reason, errors[0].endpoint) == ("upstream_failed", "flux")
+    assert errors[1].problems == ["prompt: it is wanted"]
+    assert [str(pickle.loads(pickle.dumps(error))) for error in errors] == list(map(str, errors))

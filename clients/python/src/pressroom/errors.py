@@ -99,18 +99,30 @@ class WaitTimeout(PressroomError):
 
 
 class GenerationFailed(PressroomError):
-    """The job ended without a result: failed, cancelled, timed out, lost or rejected."""
+    """The job ended without a result: failed, cancelled, timed out, lost or rejected.
 
-    def __init__(self, job_id: str, state: str, reason: str | None, error: str | None) -> None:
-        super().__init__(job_id, state, reason, error)
+    `endpoint` is told by Celery results alone.
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        state: str,
+        reason: str | None,
+        error: str | None,
+        endpoint: str | None = None,
+    ) -> None:
+        super().__init__(job_id, state, reason, error, endpoint)
         self.job_id = job_id
         self.state = state
         self.reason = reason
         self.error = error
+        self.endpoint = endpoint
 
     def __str__(self) -> str:
         said = f": {self.error}" if self.error else ""
-        return f"job {self.job_id} ended {self.state} ({self.reason}){said}"
+        of = f" of {self.endpoint}" if self.endpoint else ""
+        return f"job {self.job_id}{of} ended {self.state} ({self.reason}){said}"
 
 
 class ArtifactUnavailable(PressroomError):
