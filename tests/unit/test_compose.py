@@ -171,6 +171,11 @@ def test_a_port_is_open_to_this_machine_alone(name):
         assert f":{inside}/" in str(SERVICES[name]["healthcheck"]["test"])
 
 
+def test_there_may_be_several_workers():
+    """`--scale worker=N`: nothing is named or opened that only one of them can have."""
+    assert {"ports", "container_name", "hostname"}.isdisjoint(SERVICES["worker"])
+
+
 def test_a_worker_is_given_time_to_finish_what_it_sends():
     assert SERVICES["worker"]["stop_grace_period"] == "45s"
 
