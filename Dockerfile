@@ -8,7 +8,7 @@ COPY models models
 COPY tasks tasks
 COPY workers workers
 RUN pip install --no-cache-dir --constraint constraints.txt . \
-    && useradd --create-home pressroom \
+    && useradd --create-home --uid 1000 pressroom \
     && mkdir /data && chown pressroom /data
 USER pressroom
 ENV PRESSROOM_DATA_DIR=/data

@@ -28,6 +28,7 @@ class Moment:
     schema: str  # in which our tables are
     schema_version: str | None
     table_bytes: int  # of all tables, without their indexes
+    encrypted: bool  # on its way from the server
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ def open_snapshot(url: str) -> Iterator[tuple[Connection, Moment]]:
 
 
 def _find_moment(connection: Connection) -> Moment:
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101 -- it is open
     row = connection.execute(
         text("""
             SELECT pg_export_snapshot(), now(), current_setting('server_version'),
@@ -95,6 +98,7 @@ def _find_moment(connection: Connection) -> Moment:
         schema=row[3],
         schema_version=find_schema_version(connection),
         table_bytes=int(row[4]),
+        encrypted=bool(driver.pgconn.ssl_in_use),
     )
 
 

@@ -4,6 +4,7 @@ No Docker is needed: what a slip of the pen would break is found by reading.
 """
 
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from compose_spec import PyCompose
 from typer.core import TyperGroup
 from typer.testing import CliRunner
 
@@ -50,6 +52,20 @@ def substitute(value):
 
 def call(words):
     return CliRunner().invoke(make_cli(words), words)
+
+
+def compose(services):
+    """Read as the specification has it: what it does not know is refused."""
+    PyCompose.from_json(substitute(json.dumps({**COMPOSE, "services": services}))).validate()
+
+
+def test_all_of_it_is_what_the_specification_of_compose_knows():
+    compose(SERVICES)
+
+
+def test_a_slip_of_the_pen_is_refused():
+    with pytest.raises(ValueError, match="restrat"):
+        compose({**SERVICES, "worker": {**SERVICES["worker"], "restrat": "always"}})
 
 
 def test_there_is_a_service_for_each_process_that_can_be_run():
@@ -169,6 +185,11 @@ def test_a_port_is_open_to_this_machine_alone(name):
         address, _, inside = port.split(":")
         assert address == "127.0.0.1"
         assert f":{inside}/" in str(SERVICES[name]["healthcheck"]["test"])
+
+
+def test_there_may_be_several_workers():
+    """`--scale worker=N`: nothing is named or opened that only one of them can have."""
+    assert {"ports", "container_name", "hostname"}.isdisjoint(SERVICES["worker"])
 
 
 def test_a_worker_is_given_time_to_finish_what_it_sends():

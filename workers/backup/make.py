@@ -90,7 +90,7 @@ def _make(
         if (root / name).exists():
             raise BackupRefused(f"{root / name} was made in this very second: try again")
         part = root / f".{name}{PART}"
-        pg_dump = find_program("pg_dump", version=moment.server)
+        pg_dump = find_program("pg_dump", version=moment.server, encrypted=moment.encrypted)
         try:
             rows, jobs = count_rows_of_tables(connection), count_jobs_by_state(connection)
             wanted = list_file_rows(connection) if with_files else []

@@ -1,6 +1,7 @@
 """PostgreSQL's own programs: which there are, and how they are told of the database.
 
-The wheel brings those of its version; for a newer server, others are looked for on the PATH.
+The wheel brings those of its version; for a newer server, others are looked for on the PATH. So
+they are where the connection is encrypted: the wheel's are built without TLS.
 """
 
 import os
@@ -31,11 +32,14 @@ def major(version: str) -> int:
     return int(re.findall(r"\d+", version)[0])
 
 
-def find_program(name: str, *, version: str, folders: Sequence[Path] | None = None) -> Program:
+def find_program(
+    name: str, *, version: str, encrypted: bool = False, folders: Sequence[Path] | None = None
+) -> Program:
     """A program that is no older than a server, or than the program that wrote a dump.
 
     Args:
         version: of that.
+        encrypted: it will have to speak TLS.
         folders: where to look, in this order; None: in the wheel, then on the PATH.
 
     Raises:
@@ -44,6 +48,9 @@ def find_program(name: str, *, version: str, folders: Sequence[Path] | None = No
     if folders is None:
         folders = [BIN, *(Path(part) for part in os.get_exec_path())]
     found = []
+    if encrypted:
+        folders = [folder for folder in folders if folder != BIN]
+        found.append("our own speaks no TLS")
     for folder in folders:
         path = shutil.which(name, path=str(folder))
         if path is None:
