@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from endpoints.outcomes import Busy, BusyCause, Ended, Fault, Missing, Running, UpstreamState
@@ -44,7 +45,7 @@ async def gateway_app(exporter, gateway_app):  # noqa: ARG001 -- before it
 
 
 async def wait_for(exporter, name, count=1):
-    found = []
+    found: list[ReadableSpan] = []
     async with asyncio.timeout(10):
         while len(found) < count:
             await asyncio.sleep(0.02)
