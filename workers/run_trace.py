@@ -4,11 +4,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+import structlog
 from opentelemetry.trace import Link, Span, SpanKind
 
 from workers.call_trace import CallTrace
 from workers.spans import end_span, keep_context, within
 from workers.trace_context import is_sampled, pass_on, write_traceparent
+
+log = structlog.get_logger()
 
 Row = TypeVar("Row")
 End = TypeVar("End")
@@ -57,7 +60,14 @@ class RunTrace(Generic[Row, End]):
         )
         with within(span), pass_on(write_traceparent(keep_context(span))):
             end = await call
-        facts = self._calls.describe(row, end)
+        self._end_call(span, row, end)
+        return end
+
+    def _end_call(self, span: Span, row: Row, end: End) -> None:
+        try:
+            facts = self._calls.describe(row, end)
+        except Exception:  # a bug, which must not cost what was paid for
+            log.exception("call_not_described", call=self._stage)
+            return
         if facts is not None:  # a span that is never ended is never sent
             end_span(span, facts)
-        return end

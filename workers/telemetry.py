@@ -24,6 +24,7 @@ QUIET = (
     "celery.beat",
     "alembic",
     "tornado.access",
+    "urllib3",
 )
 
 
@@ -66,6 +67,19 @@ def set_up(settings: Settings) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
+    )
+
+
+def set_up_command(settings: Settings) -> None:
+    """Of a command, warnings to stderr: stdout is for what was asked for."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            Redactor(settings),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr),
     )
 
 

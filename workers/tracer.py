@@ -28,8 +28,10 @@ from workers.run_trace import RunTrace
 from workers.span_export import make_exporter
 from workers.spans import Facts, read_context
 from workers.trace_context import is_sampled
+from workers.tracing import COMMAND
 
 FLUSH_SECONDS = 5.0  # that a process which ends waits for its spans to be taken
+COMMAND_SECONDS = 1.0  # the same of a command, for which somebody waits
 
 Row = TypeVar("Row")
 End = TypeVar("End")
@@ -77,6 +79,7 @@ class Tracer:
             self._provider.sampler = LinkedSampler(self._provider.sampler)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("pressroom")
+        self._flush_seconds = COMMAND_SECONDS if process == COMMAND else FLUSH_SECONDS
 
     def begin(
         self,
@@ -140,7 +143,7 @@ class Tracer:
         """Have the last spans sent, for some seconds at most."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
-        closing.join(FLUSH_SECONDS)
+        closing.join(self._flush_seconds)
 
 
 def make_tracer(process: str, protocol: str) -> Tracer:

@@ -22,6 +22,7 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 OTLP, CONSOLE, NONE = "otlp", "console", "none"
 HTTP, GRPC = "http/protobuf", "grpc"
+COMMAND = "cli"  # the process that a command is
 EXPORTERS = "opentelemetry.exporter.otlp.proto"
 
 

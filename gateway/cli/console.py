@@ -25,10 +25,11 @@ from models.errors import PressroomError
 from tasks.campaigns.prompt_file import PromptFileError
 from tasks.intake import InvalidRequest, say_suggestions
 from tasks.schedules import InvalidSchedule
+from workers import telemetry
 from workers.app import make_app
 from workers.runtime import Runtime, open_runtime
 from workers.settings import Settings
-from workers.tracing import TracingMisconfigured, find_protocol
+from workers.tracing import COMMAND, TracingMisconfigured, find_protocol
 
 T = TypeVar("T")
 
@@ -94,7 +95,8 @@ def run(body: Callable[[Runtime], Awaitable[T]]) -> T:
 
 @asynccontextmanager
 async def open_cli_runtime(settings: Settings) -> AsyncIterator[Runtime]:
-    async with open_runtime(settings, make_app(settings), name="cli") as runtime:
+    telemetry.set_up_command(settings)
+    async with open_runtime(settings, make_app(settings), name=COMMAND) as runtime:
         yield runtime
 
 

@@ -91,6 +91,20 @@ async def shop(gateway_app, issue):
         yield client, key_id
 
 
+async def test_while_traces_are_off_a_webhook_bears_what_its_producer_sent(
+    client, runtime, receiver
+):
+    sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    for header in (sent, "no trace"):
+        client.headers["traceparent"] = header
+        await hand_in_and_end(client, receiver.url)
+
+    await send(runtime)
+
+    bore = [headers.get("traceparent") for headers, _ in receiver.requests]
+    assert sorted(bore, key=str) == [sent, None]
+
+
 @pytest.mark.usefixtures("emulator")
 async def test_a_webhook_is_signed_and_tells_what_status_would(shop, runtime, receiver, secret_of):
     client, key_id = shop

@@ -126,3 +126,15 @@ def test_an_error_that_speaks_of_machines_is_shown_whole(read_log):
     line = json.loads(read())
     assert (line["event"], line["part"]) == ("part_failed", "Acceptor")
     assert line["exception"].endswith("ConnectionResetError: reset by 10.0.0.7")
+
+
+def test_a_command_warns_on_stderr_and_hides_the_same(capsys):
+    telemetry.set_up_command(Settings())
+
+    structlog.get_logger().warning("bell_not_rung", error="prk_0123456789abcdef was refused")
+    structlog.get_logger().info("thing_done")
+
+    written = capsys.readouterr()
+    structlog.reset_defaults()
+    assert (written.out, "thing_done" in written.err) == ("", False)
+    assert "prk_*** was refused" in written.err

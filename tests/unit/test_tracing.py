@@ -12,7 +12,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 
 from models.base import new_id
-from workers import tracer as tracer_module
 from workers.call_trace import CallTrace
 from workers.spans import keep_context
 from workers.trace_context import is_sampled, read_traceparent
@@ -132,7 +131,7 @@ def test_a_collector_that_hangs_does_not_keep_a_process_from_its_end(monkeypatch
             released.wait(30)
             return SpanExportResult.FAILURE
 
-    monkeypatch.setattr(tracer_module, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr("workers.tracer.FLUSH_SECONDS", 0.2)
     tracer = Tracer("tests", Hanging())
     tracer.begin("accept").end()
     began = time.monotonic()
