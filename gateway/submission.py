@@ -12,6 +12,7 @@ from models.job import OnUnknown
 from models.key import Caller
 from tasks.accept import Accepted, Incoming
 from tasks.intake import Request, check_request, hash_json
+from workers.maintenance import RETRY_SECONDS as MAINTENANCE_SECONDS
 
 RETRY_SECONDS = "1"  # when too many wait
 
@@ -97,9 +98,10 @@ async def check(state: GatewayState, caller: Caller, asked: Submission) -> Incom
 async def accept(state: GatewayState, incoming: Sequence[Incoming], *, size: int) -> list[Accepted]:
     """
     Raises:
-        ApiError: 503 too much waits to be written down.
+        ApiError: 503 too much waits to be written down, or nothing is taken.
         DatabaseUnavailable: nothing was written.
     """
+    await refuse_in_maintenance(state)
     try:
         return await state.acceptor.accept(incoming, size=size)
     except Overloaded as error:
@@ -108,6 +110,23 @@ async def accept(state: GatewayState, incoming: Sequence[Incoming], *, size: int
             "too many requests wait to be written down; nothing was recorded, try again",
             headers={"Retry-After": RETRY_SECONDS},
         ) from error
+
+
+async def refuse_in_maintenance(state: GatewayState, *, unsent: bool = True) -> None:
+    """
+    Args:
+        unsent: it may wait to be sent, so that it is refused only if operators want that.
+
+    Raises:
+        ApiError: 503, with when to come again, and why.
+    """
+    maintenance = (await state.runtime.operator_settings()).maintenance
+    if maintenance is not None and (maintenance.refuse or not unsent):
+        raise ApiError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            f"{maintenance}; nothing was recorded, come again later",
+            headers={"Retry-After": str(MAINTENANCE_SECONDS)},
+        )
 
 
 def conflict(key: str | None) -> ApiError:

@@ -75,6 +75,7 @@ class Stage(Generic[Row, End]):
         record: writes ends, in one transaction, and says what that made due.
         find_busy: of an end, that the upstream told it to wait.
         yields: what is under way goes before it: a loop that is late takes little of it.
+        rests: nothing of it is begun in maintenance; the sweep rings once that is over.
     """
 
     name: StageName
@@ -90,6 +91,7 @@ class Stage(Generic[Row, End]):
     record_seconds: float = RECORD_SECONDS
     stalls: bool = False
     yields: bool = False
+    rests: bool = False
 
     @property
     def total_seconds(self) -> float:
@@ -133,6 +135,8 @@ class LaneRun(Generic[Row, End]):
             return await self._run()
 
     async def _run(self) -> int:
+        if self._stage.rests and (await self._runtime.operator_settings()).maintenance is not None:
+            return 0
         async with AsyncExitStack() as held:
             if not self._enter(held):
                 await self._ring(self._stage.name, CROWDED_SECONDS)
