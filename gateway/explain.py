@@ -46,14 +46,8 @@ def explain(job: Job, lanes: Sequence[LaneView], budgets: Mapping[UUID, str]) ->
 def _say_lane(job: Job, lanes: Sequence[LaneView]) -> str | None:
     stage = stage_of(job)
     for lane in lanes:
-        if (lane.stage, lane.endpoint) == (stage, job.endpoint):
-            if lane.paused:
-                return f"the {stage} lane of {job.endpoint} is paused"
-            if lane.closed_seconds is not None:
-                return (
-                    f"the {stage} lane of {job.endpoint} is closed for "
-                    f"{lane.closed_seconds:.0f} s more: {lane.closed_reason}"
-                )
+        if (lane.stage, lane.endpoint) == (stage, job.endpoint) and lane.held_up is not None:
+            return f"the {stage} lane of {job.endpoint} {lane.held_up}"
     return None
 
 

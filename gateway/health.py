@@ -19,6 +19,7 @@ from gateway.state import get_state
 from models.database import ping
 from models.errors import DatabaseUnavailable
 from models.lane import find_lanes
+from workers.maintenance import find_maintenance
 from workers.runtime import Runtime
 from workers.sweep_watch import is_overdue
 
@@ -95,9 +96,12 @@ async def _check_workers(runtime: Runtime) -> str:
 async def _check_lanes(runtime: Runtime) -> str:
     try:
         async with runtime.database.begin() as session:
+            maintenance = await find_maintenance(session)
             lanes = await find_lanes(session)
     except DatabaseUnavailable as error:
         return str(error)
+    if maintenance is not None:
+        return f"nothing is submitted: {maintenance}"
     held = [lane for lane in lanes if lane.paused or lane.closed_seconds is not None]
     if not held:
         return "ok"

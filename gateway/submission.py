@@ -14,6 +14,7 @@ from models.key import Caller
 from tasks.accept import Accepted, Incoming
 from tasks.intake import InvalidRequest, Request, check_request, hash_json
 from tasks.job_trace import JobTrace, begin_job_trace
+from workers.maintenance import RETRY_SECONDS as MAINTENANCE_SECONDS
 
 RETRY_SECONDS = "1"  # when too many wait
 METHOD, ROUTE = "http.request.method", "http.route"
@@ -125,9 +126,10 @@ async def _check(
 async def accept(state: GatewayState, incoming: Sequence[Incoming], *, size: int) -> list[Accepted]:
     """
     Raises:
-        ApiError: 503 too much waits to be written down.
+        ApiError: 503 too much waits to be written down, or nothing is taken.
         DatabaseUnavailable: nothing was written.
     """
+    await refuse_in_maintenance(state)
     try:
         accepted = await state.acceptor.accept(incoming, size=size)
     except (Overloaded, DatabaseUnavailable) as error:
@@ -145,6 +147,23 @@ async def accept(state: GatewayState, incoming: Sequence[Incoming], *, size: int
             answer.job_id, one.job.endpoint, existing=answer.existing, cached=answer.cached
         )
     return accepted
+
+
+async def refuse_in_maintenance(state: GatewayState, *, unsent: bool = True) -> None:
+    """
+    Args:
+        unsent: it may wait to be sent, so that it is refused only if operators want that.
+
+    Raises:
+        ApiError: 503, with when to come again, and why.
+    """
+    maintenance = (await state.runtime.operator_settings()).maintenance
+    if maintenance is not None and (maintenance.refuse or not unsent):
+        raise ApiError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            f"{maintenance}; nothing was recorded, come again later",
+            headers={"Retry-After": str(MAINTENANCE_SECONDS)},
+        )
 
 
 def conflict(key: str | None) -> ApiError:

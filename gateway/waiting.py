@@ -30,6 +30,7 @@ from models.lane import COUNTED_MOST, Lane, StageName, find_learned
 from models.line import count_ahead
 from models.slots import count_in_flight
 from tasks.durations import read_durations
+from workers.maintenance import find_maintenance
 from workers.operator_settings import UNLIMITED
 from workers.runtime import Runtime
 
@@ -40,6 +41,7 @@ SOON = "what held it is over; it goes on in a moment"
 class Cause(enum.StrEnum):
     """What a job waits for."""
 
+    MAINTENANCE = "maintenance"
     LANE_PAUSED = "lane_paused"
     LANE_CLOSED = "lane_closed"  # a cooldown: the upstream refused, or does not answer
     CAMPAIGN_PAUSED = "campaign_paused"
@@ -115,9 +117,8 @@ async def find_waiting(
     lane = await session.get(Lane, (stage_of(job), job.endpoint))
     if job.state is not JobState.QUEUED:
         return _with_lane(await _in_flight(runtime, session, job), lane)
-    if job.held:
-        return _with_lane(await _held(session, job, owner), lane)
-    return _with_turn(_with_lane(await _due(runtime, session, job), lane))
+    own = await (_held(session, job, owner) if job.held else _due(runtime, session, job))
+    return _with_turn(await _with_maintenance(session, _with_lane(own, lane)))
 
 
 def _after_end(job: Job, files: Sequence[Artifact]) -> Waiting:
@@ -242,33 +243,51 @@ async def _in_flight(runtime: Runtime, session: AsyncSession, job: Job) -> Waiti
     return dataclasses.replace(waiting, why=why, until=None, ends_in_seconds=left)
 
 
+async def _with_maintenance(session: AsyncSession, waiting: Waiting) -> Waiting:
+    """Before all else: nothing is submitted while it lasts, and nobody knows how long."""
+    maintenance = await find_maintenance(session)
+    if maintenance is None:
+        return waiting
+    why = f"nothing is submitted: {maintenance}"
+    return dataclasses.replace(
+        waiting,
+        why=f"{why}; and {waiting.why}" if _counts(waiting) else why,
+        cause=Cause.MAINTENANCE,
+        until=None,
+        starts_in_seconds=None,
+    )
+
+
 def _with_lane(waiting: Waiting, lane: Lane | None) -> Waiting:
     """What holds up all of the lane is said first: until that is over, nothing else matters."""
     if lane is None:
         return waiting
-    closed_seconds = _seconds_to(lane.closed_until)
+    until = lane.paused_until if lane.paused else lane.closed_until
+    seconds = _seconds_to(until)
     if lane.paused:
-        cause, until, starts = Cause.LANE_PAUSED, None, None
-        held_up = "paused"
-    elif closed_seconds > 0:
-        cause, until = Cause.LANE_CLOSED, lane.closed_until
-        starts = waiting.starts_in_seconds
-        if starts is not None:  # the line stands still meanwhile; a time that was set does not
-            in_line = waiting.cause is Cause.LINE
-            starts = closed_seconds + starts if in_line else max(closed_seconds, starts)
-        held_up = f"closed for {closed_seconds:.1f} s more: {lane.closed_reason}"
+        cause = Cause.LANE_PAUSED
+        held_up = "paused" + (f" until {_say_time(until)}" if until else "")
+        held_up += f": {lane.paused_reason}" if lane.paused_reason else ""
+    elif seconds > 0:
+        cause, held_up = Cause.LANE_CLOSED, f"closed for {seconds:.1f} s more: {lane.closed_reason}"
     else:
         return waiting
     why = f"the {lane.stage} lane of {lane.endpoint} is {held_up}"
-    if waiting.cause is not Cause.LINE or waiting.ahead:
-        why = f"{why}; and {waiting.why}"
+    starts = waiting.starts_in_seconds if until is not None else None
+    if starts is not None:  # the line stands still meanwhile; a time that was set does not
+        starts = seconds + starts if waiting.cause is Cause.LINE else max(seconds, starts)
     return dataclasses.replace(
         waiting,
-        why=why,
+        why=f"{why}; and {waiting.why}" if _counts(waiting) else why,
         cause=cause,
         until=until,
         starts_in_seconds=starts,
     )
+
+
+def _counts(waiting: Waiting) -> bool:
+    """Whether it would wait if nothing held up its lane."""
+    return waiting.cause is not Cause.LINE or bool(waiting.ahead)
 
 
 def _seconds_to(moment: dt.datetime | None) -> float:

@@ -129,6 +129,6 @@ async def empty_tables(session: AsyncSession) -> None:
             "TRUNCATE attempts, artifacts, deliveries, jobs, campaigns, lanes, settings, "
             "endpoint_stats, handles, events, api_keys, batches, batch_requests, pulses, flows, "
             "charges, size_stats, shelved_jobs, budgets, budget_periods, budget_changes, "
-            "reservations, announcements, schedules, schedule_runs"
+            "reservations, announcements, schedules, schedule_runs, audit"
         )
     )

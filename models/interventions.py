@@ -43,6 +43,15 @@ async def cancel_jobs(
     return {job_id: (JobState(state), endpoint) for job_id, state, endpoint in rows}
 
 
+async def count_states(session: AsyncSession, job_ids: Sequence[UUID]) -> dict[str, int]:
+    """How many of the jobs are in each state."""
+    rows = await session.execute(
+        text("SELECT state, count(*) AS jobs FROM jobs WHERE id = ANY(:ids) GROUP BY state"),
+        {"ids": list(job_ids)},
+    )
+    return {row.state: row.jobs for row in rows}
+
+
 async def expire_jobs(session: AsyncSession) -> list[UUID]:
     """Give up the jobs whose deadline has passed; returns those that ended.
 

@@ -7,21 +7,25 @@ is asked for a page is read there, and the newest of these are the page.
 
 import datetime as dt
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from decimal import Decimal
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    ColumnElement,
     CompoundSelect,
     Integer,
     Select,
     TableValuedAlias,
     Text,
+    any_,
     cast,
     func,
     join,
+    literal,
     literal_column,
     select,
     text,
@@ -32,13 +36,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
 from models.attempt import Attempt
+from models.campaign import Campaign
 from models.endpoint_stats import EndpointStats
 from models.errors import NotFound
 from models.event import Event
-from models.job import TERMINAL, Job, JobState, Route
+from models.job import TERMINAL, Job, JobState, Reason, Route
 from models.shelf import fetch_bulk
 
-Table = Literal["jobs", "campaigns", "artifacts", "api_keys", "schedules"]
+Table = Literal["jobs", "campaigns", "artifacts", "api_keys", "schedules", "audit"]
 
 T = TypeVar("T")
 
@@ -69,7 +74,13 @@ class JobFilter:
     campaign_id: UUID | None = None
     job_ids: Sequence[UUID] | None = None
     owner: UUID | None = None  # the key whose jobs
+    key_id: UUID | None = None  # the same, for who sees all
     routes: Sequence[Route] | None = None
+    reasons: Sequence[Reason] | None = None  # that it ended for
+    tag: str | None = None  # of its campaign
+    not_priority: int | None = None
+    cancel_asked: bool | None = None
+    ended_before: dt.datetime | None = None
     created_after: dt.datetime | None = None
     created_before: dt.datetime | None = None
 
@@ -111,6 +122,35 @@ async def list_job_ids(
     return (await session.scalars(_page(wanted, limit=limit, before=before))).all()
 
 
+async def list_oldest_ids(
+    session: AsyncSession, wanted: JobFilter, *, limit: int, after: UUID | None = None
+) -> Sequence[UUID]:
+    """Of jobs that have not ended, the oldest first; `after` is the last one that was seen."""
+    ids = select(Job.id).where(Job.finished_at.is_(None)).order_by(Job.id).limit(limit)
+    if after is not None:
+        ids = ids.where(Job.id > after)
+    return (await session.scalars(_where(ids, wanted))).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What some jobs come to."""
+
+    jobs: int
+    estimate_usd: Decimal  # of those whose price is known
+    unpriced: int
+
+
+async def sum_filtered_jobs(session: AsyncSession, wanted: JobFilter) -> Sum:
+    """How many jobs fit, and what it would cost to send each of them once."""
+    fitting = _where(select(Job.estimate_usd), wanted).subquery()
+    price = fitting.c.estimate_usd
+    jobs = text("count(*)")
+    statement = select(jobs, func.coalesce(func.sum(price), 0), func.count(price))
+    row = (await session.execute(statement.select_from(fitting))).one()
+    return Sum(row[0], row[1], row[0] - row[2])
+
+
 async def count_filtered_jobs(session: AsyncSession, wanted: JobFilter) -> int:
     subquery = _where(select(Job.id), wanted).subquery()
     return int(await session.scalar(select(text("count(*)")).select_from(subquery)) or 0)
@@ -126,7 +166,7 @@ def _page(wanted: JobFilter, *, limit: int | None, before: UUID | None) -> Selec
     if limit is None or wanted.job_ids is not None:
         return _where(ids, wanted)
     chosen = list(JobState if wanted.states is None else wanted.states)
-    if wanted.campaign_id is not None or wanted.owner is not None:
+    if wanted.campaign_id is not None or wanted.owner is not None or wanted.key_id is not None:
         states = _unnest(chosen)
         of_state = _where(ids, replace(wanted, states=None)).where(Job.state == states.c.state)
         page = of_state.lateral("page")
@@ -169,23 +209,31 @@ def _unnest(states: Sequence[JobState]) -> TableValuedAlias:
 
 
 def _where(statement: Select[T], wanted: JobFilter) -> Select[T]:
-    if wanted.states is not None:
-        statement = statement.where(Job.state.in_(wanted.states))
-    if wanted.endpoint is not None:
-        statement = statement.where(Job.endpoint == wanted.endpoint)
-    if wanted.campaign_id is not None:
-        statement = statement.where(Job.campaign_id == wanted.campaign_id)
-    if wanted.job_ids is not None:
-        statement = statement.where(Job.id.in_(wanted.job_ids))
-    if wanted.owner is not None:
-        statement = statement.where(Job.key_id == wanted.owner)
-    if wanted.routes is not None:
-        statement = statement.where(Job.route.in_(wanted.routes))
-    if wanted.created_after is not None:
-        statement = statement.where(Job.created_at >= wanted.created_after)
-    if wanted.created_before is not None:
-        statement = statement.where(Job.created_at < wanted.created_before)
+    asked = Job.cancel_requested_at
+    conditions: Sequence[tuple[Any, Callable[[Any], ColumnElement[bool]]]] = (
+        (wanted.states, Job.state.in_),
+        (wanted.endpoint, lambda value: Job.endpoint == value),
+        (wanted.campaign_id, lambda value: Job.campaign_id == value),
+        (wanted.job_ids, Job.id.in_),
+        (wanted.owner, lambda value: Job.key_id == value),
+        (wanted.key_id, lambda value: Job.key_id == value),
+        (wanted.routes, Job.route.in_),
+        (wanted.reasons, Job.reason.in_),
+        (wanted.tag, lambda value: Job.campaign_id.in_(_tagged(value))),
+        (wanted.not_priority, lambda value: Job.priority != value),
+        (wanted.cancel_asked, lambda value: asked.is_not(None) if value else asked.is_(None)),
+        (wanted.ended_before, lambda value: Job.finished_at < value),
+        (wanted.created_after, lambda value: Job.created_at >= value),
+        (wanted.created_before, lambda value: Job.created_at < value),
+    )
+    for value, fits in conditions:
+        if value is not None:
+            statement = statement.where(fits(value))
     return statement
+
+
+def _tagged(tag: str) -> Select[UUID]:
+    return select(Campaign.id).where(literal(tag) == any_(Campaign.tags))
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,9 @@ class Lane(Base):
     stage: Mapped[StageName] = mapped_column(word_column(StageName), primary_key=True)
     endpoint: Mapped[str] = mapped_column(primary_key=True)
     paused: Mapped[bool] = mapped_column(server_default="false")
+    paused_at: Mapped[dt.datetime | None]
+    paused_until: Mapped[dt.datetime | None]  # None: until somebody resumes it
+    paused_reason: Mapped[str | None]
     closed_until: Mapped[dt.datetime | None]
     closed_reason: Mapped[str | None]
     closures: Mapped[int] = mapped_column(server_default="0")  # in a row; above 0: half open
@@ -265,14 +268,50 @@ async def find_learned(session: AsyncSession, stage: StageName, endpoint: str) -
 
 
 async def set_paused(
-    session: AsyncSession, stage: StageName, endpoint: str, *, paused: bool
+    session: AsyncSession,
+    stage: StageName,
+    endpoint: str,
+    *,
+    paused: bool,
+    reason: str | None = None,
+    seconds: float | None = None,
 ) -> None:
+    """
+    Args:
+        seconds: after which the sweep lets it go on; None: until somebody resumes it.
+    """
     await session.execute(
         text("""
-            INSERT INTO lanes (stage, endpoint, paused) VALUES (:stage, :endpoint, :paused)
-            ON CONFLICT (stage, endpoint) DO UPDATE SET paused = excluded.paused
+            INSERT INTO lanes AS lane
+                (stage, endpoint, paused, paused_at, paused_until, paused_reason)
+            VALUES (:stage, :endpoint, :paused, CASE WHEN :paused THEN now() END,
+                CASE WHEN :paused THEN now() + make_interval(secs => :seconds) END,
+                CASE WHEN :paused THEN :reason END)
+            ON CONFLICT (stage, endpoint) DO UPDATE SET
+                paused = excluded.paused,
+                paused_at = CASE WHEN lane.paused AND excluded.paused
+                    THEN lane.paused_at ELSE excluded.paused_at END,
+                paused_until = excluded.paused_until,
+                paused_reason = excluded.paused_reason
         """),
-        {"stage": stage, "endpoint": endpoint, "paused": paused},
+        {
+            "stage": stage,
+            "endpoint": endpoint,
+            "paused": paused,
+            "reason": reason,
+            "seconds": seconds,
+        },
+    )
+
+
+async def resume_lanes(session: AsyncSession) -> None:
+    """Let those go on that were paused until a time that has come."""
+    await session.execute(
+        text("""
+            UPDATE lanes SET paused = false, paused_at = NULL, paused_until = NULL,
+                paused_reason = NULL
+            WHERE paused AND paused_until <= now()
+        """)
     )
 
 
@@ -313,6 +352,26 @@ class LaneView:
     paused: bool
     closed_seconds: float | None
     closed_reason: str | None
+    paused_reason: str | None = None
+    maintenance: str | None = None  # why nothing is submitted at all: workers/maintenance.py
+
+    @property
+    def held_up(self) -> str | None:
+        """What keeps it from beginning anything, in words that follow its name."""
+        if self.maintenance is not None:
+            return f"submits nothing: {self.maintenance}"
+        if self.paused:
+            return "is paused" + (f": {self.paused_reason}" if self.paused_reason else "")
+        if self.closed_seconds is not None:
+            return f"is closed for {self.closed_seconds:.0f} s more: {self.closed_reason}"
+        return None
+
+
+# Why, if the stack is in maintenance; NULL if it is not.
+MAINTENANCE = """
+    (SELECT concat_ws(': ', 'maintenance', nullif(value ->> 'reason', ''))
+     FROM settings WHERE name = 'maintenance' AND jsonb_typeof(value) = 'object')
+"""
 
 
 async def find_lanes(session: AsyncSession) -> Sequence[LaneView]:
@@ -332,7 +391,10 @@ async def find_lanes(session: AsyncSession) -> Sequence[LaneView]:
                due.stage IS NOT NULL, coalesce(lane.paused, false),
                CASE WHEN lane.closed_until > now()
                     THEN extract(epoch FROM lane.closed_until - now()) END,
-               CASE WHEN lane.closed_until > now() THEN lane.closed_reason END
+               CASE WHEN lane.closed_until > now() THEN lane.closed_reason END,
+               CASE WHEN lane.paused THEN lane.paused_reason END,
+               CASE WHEN coalesce(due.stage, lane.stage) = '{StageName.SUBMIT.value}'
+                    THEN {MAINTENANCE} END
         FROM ({due}) due
         FULL JOIN lanes lane ON lane.stage = due.stage AND lane.endpoint = due.endpoint
         WHERE due.stage IS NOT NULL OR lane.paused OR lane.closed_until > now()
@@ -347,8 +409,10 @@ async def find_lanes(session: AsyncSession) -> Sequence[LaneView]:
             paused=paused,
             closed_seconds=None if seconds is None else float(seconds),
             closed_reason=reason,
+            paused_reason=paused_reason,
+            maintenance=maintenance,
         )
-        for stage, endpoint, due, paused, seconds, reason in rows
+        for stage, endpoint, due, paused, seconds, reason, paused_reason, maintenance in rows
     ]
 
 
@@ -367,6 +431,8 @@ class LaneState:
     closed_seconds: float | None
     closed_reason: str | None
     closures: int
+    paused_reason: str | None = None
+    paused_seconds: float | None = None  # until it goes on; None: until somebody resumes it
 
 
 async def list_lane_states(
@@ -393,7 +459,8 @@ async def list_lane_states(
                 CASE WHEN lane.closed_until > now()
                     THEN extract(epoch FROM lane.closed_until - now()) END,
                 CASE WHEN lane.closed_until > now() THEN lane.closed_reason END,
-                coalesce(lane.closures, 0)
+                coalesce(lane.closures, 0), CASE WHEN lane.paused THEN lane.paused_reason END,
+                CASE WHEN lane.paused THEN extract(epoch FROM lane.paused_until - now()) END
             FROM ({waiting}) AS found
             FULL JOIN (
                 SELECT * FROM lanes
@@ -416,6 +483,8 @@ async def list_lane_states(
             closed_seconds=None if closed is None else float(closed),
             closed_reason=reason,
             closures=closures,
+            paused_reason=paused_reason,
+            paused_seconds=None if paused_seconds is None else float(paused_seconds),
         )
         for (
             found_stage,
@@ -426,6 +495,8 @@ async def list_lane_states(
             closed,
             reason,
             closures,
+            paused_reason,
+            paused_seconds,
         ) in rows
     ]
 

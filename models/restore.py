@@ -19,12 +19,13 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, Table, insert, text
 
 from models.announcement import Announcement
 from models.artifact import Artifact
 from models.attempt import Attempt
-from models.base import Base
+from models.audit import Action, Actor, AuditLine
+from models.base import Base, new_id
 from models.batch import Batch, BatchRequest
 from models.budget import Budget, BudgetChange, BudgetPeriod
 from models.campaign import Campaign
@@ -58,6 +59,7 @@ CARRIED = (
     ApiKey,
     Artifact,
     Attempt,
+    AuditLine,
     Batch,
     BatchRequest,
     Budget,
@@ -262,6 +264,7 @@ def carry_over(connection: Connection) -> Carried:
               AND own.at = present.at AND own.type = present.type)""",
         update=None,
     )
+    _copy(connection, AuditLine, update=None)
     connection.execute(
         text("""
             UPDATE campaigns SET completed_at = NULL WHERE completed_at IS NOT NULL AND EXISTS (
@@ -438,6 +441,20 @@ def mend_events(connection: Connection) -> None:
             SELECT setval(pg_get_serial_sequence('events', 'number'), greatest(
                 (SELECT max(number) FROM events), 1))
         """)
+    )
+
+
+def note_restore(connection: Connection, by: Actor, *, taken_at: dt.datetime) -> None:
+    """Its line in the audit log."""
+    connection.execute(
+        insert(AuditLine).values(
+            id=new_id(),
+            actor=by.name,
+            source=by.source,
+            action=Action.DATABASE_RESTORE.value,
+            target="database",
+            after={"taken_at": taken_at.isoformat()},
+        )
     )
 
 

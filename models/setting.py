@@ -6,7 +6,7 @@ What they mean, and their bounds, is `workers/operator_settings.py`'s.
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -26,6 +26,11 @@ async def get_settings(session: AsyncSession) -> dict[str, Any]:
     """Name to value, of those that were ever set."""
     rows = await session.execute(select(Setting.name, Setting.value))
     return {row.name: row.value for row in rows}
+
+
+async def lock_settings(session: AsyncSession) -> None:
+    """Let no other change a setting that is read first, until this transaction ends."""
+    await session.execute(text("LOCK TABLE settings IN SHARE ROW EXCLUSIVE MODE"))
 
 
 async def put_setting(session: AsyncSession, *, name: str, value: object) -> None:

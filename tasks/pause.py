@@ -5,6 +5,7 @@ Whoever dies on the way, the sweep does the rest. What was sent runs on.
 
 from uuid import UUID
 
+from models.audit import Action, Actor, note_act
 from models.campaign import get_campaign
 from models.hold import (
     hold_jobs,
@@ -22,7 +23,7 @@ AT_ONCE = 5_000  # jobs a transaction
 STEPS_OF_A_SWEEP = 4
 
 
-async def pause(runtime: Runtime, campaign_id: UUID) -> bool:
+async def pause(runtime: Runtime, campaign_id: UUID, *, by: Actor | None = None) -> bool:
     """Whether it was not paused before; once this returns, none of its jobs waits in line.
 
     Raises:
@@ -30,12 +31,15 @@ async def pause(runtime: Runtime, campaign_id: UUID) -> bool:
     """
     async with runtime.database.begin() as session:
         changed = await set_campaign_paused(session, campaign_id, paused=True)
+        if by:
+            told = {"before": {"paused": not changed}, "after": {"paused": True}}
+            await note_act(session, by, Action.CAMPAIGN_PAUSE, campaign_id, **told)
     while await _hold_some(runtime, campaign_id):
         pass
     return changed
 
 
-async def resume(runtime: Runtime, campaign_id: UUID) -> bool:
+async def resume(runtime: Runtime, campaign_id: UUID, *, by: Actor | None = None) -> bool:
     """Whether it was paused before; a pace goes on from where it was.
 
     Raises:
@@ -43,6 +47,9 @@ async def resume(runtime: Runtime, campaign_id: UUID) -> bool:
     """
     async with runtime.database.begin() as session:
         changed = await set_campaign_paused(session, campaign_id, paused=False)
+        if by:
+            told = {"before": {"paused": changed}, "after": {"paused": False}}
+            await note_act(session, by, Action.CAMPAIGN_RESUME, campaign_id, **told)
     while await _release_some(runtime, campaign_id):
         pass
     return changed

@@ -4,6 +4,7 @@ import enum
 from typing import Final
 from uuid import UUID
 
+from models.audit import Action, Actor, note_act
 from models.campaign import get_campaign
 from models.errors import PressroomError
 from models.lane import StageName
@@ -42,6 +43,7 @@ async def repace(
     runtime: Runtime,
     campaign_id: UUID,
     *,
+    by: Actor | None = None,
     over_seconds: float | Kept | None = KEPT,
     max_in_flight: int | Kept | None = KEPT,
 ) -> int:
@@ -59,12 +61,20 @@ async def repace(
     """
     async with runtime.database.begin() as session:
         campaign = await get_campaign(session, campaign_id)
+        slots_before = campaign.max_in_flight
         if over_seconds is not KEPT and campaign.spec is None:
             raise NoSpecification(campaign.name)
         if max_in_flight is not KEPT:
             await set_slots(session, campaign_id, most=max_in_flight)
         if over_seconds is not KEPT:
             await begin_pace(session, campaign_id, over=over_seconds)
+        if by:
+            told = {"over_seconds": over_seconds, "max_in_flight": max_in_flight}
+            after = {name: value for name, value in told.items() if value is not KEPT}
+            before = {"max_in_flight": slots_before}
+            await note_act(
+                session, by, Action.CAMPAIGN_PACE, campaign_id, before=before, after=after
+            )
     spread = 0
     if over_seconds is not KEPT:
         spread = await _spread(runtime, campaign_id)

@@ -271,6 +271,7 @@ SUBMIT = Stage(
     record_seconds=HELD_SECONDS,
     stalls=True,
     yields=True,
+    rests=True,
     claim=claim,
     act=act,
     record=record,

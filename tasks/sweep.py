@@ -14,13 +14,14 @@ import structlog
 from celery import shared_task
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.audit import forget_acts
 from models.delivery import wake_deliveries
 from models.endpoint_stats import get_durations, list_hinted
 from models.errors import DatabaseUnavailable
 from models.event import forget_events
 from models.handle import forget_handles
 from models.interventions import expire_jobs
-from models.lane import find_lanes, try_sweep_lock
+from models.lane import find_lanes, resume_lanes, try_sweep_lock
 from models.poison import set_aside_rows
 from models.shelf import shelve_jobs
 from models.transitions import (
@@ -81,11 +82,13 @@ async def sweep_lanes(runtime: Runtime) -> int:
             await wake_deliveries(session, ended=ended, hold_seconds=0)
         await forget_handles(session)
         await forget_events(session, older_than_seconds=operator.events_days * 86_400)
+        await forget_acts(session, older_than_seconds=operator.audit_days * 86_400)
+        await resume_lanes(session)
         lanes = await find_lanes(session)
     await note_sweep(runtime)
     rung = 0
     for lane in lanes:
-        if lane.due and not lane.paused and lane.closed_seconds is None:
+        if lane.due and lane.held_up is None:
             rung += await runtime.bells.ring(lane.stage, lane.endpoint)
     await give_back_abandoned(runtime)
     await finish_batches(runtime)

@@ -84,6 +84,7 @@ class Stage(Generic[Row, End]):
         find_busy: of an end, that the upstream told it to wait.
         yields: what is under way goes before it: a loop that is late takes little of it.
         trace: what the spans of its calls say.
+        rests: nothing of it is begun in maintenance; the sweep rings once that is over.
     """
 
     name: StageName
@@ -101,6 +102,7 @@ class Stage(Generic[Row, End]):
     stalls: bool = False
     yields: bool = False
     trace: CallTrace[Row, End] | None = None
+    rests: bool = False
 
     @property
     def total_seconds(self) -> float:
@@ -150,6 +152,9 @@ class LaneRun(Generic[Row, End]):
             return await self._run()
 
     async def _run(self) -> int:
+        if self._stage.rests and (await self._runtime.operator_settings()).maintenance is not None:
+            self.report.idle = "maintenance"
+            return 0
         async with AsyncExitStack() as held:
             if not self._enter(held):
                 self.report.idle = "no thread to spare"

@@ -4,6 +4,7 @@ They are kept in Postgres, and every process reads them again after a few second
 """
 
 import asyncio
+import datetime as dt
 import time
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from endpoints.catalogue import Limit, Operation, load_catalogue
 from models.database import Database
 from models.job import OnUnknown
-from models.setting import get_settings, put_setting
+from models.setting import get_settings, lock_settings, put_setting
 
 READ_AGAIN_SECONDS = 5.0
 
@@ -32,6 +33,19 @@ class LimitOverride(BaseModel):
 
     per_10_seconds: PositiveInt | None = None
     concurrent: PositiveInt | None = None
+
+
+class Maintenance(BaseModel):
+    """Nothing new is submitted. See `workers/maintenance.py`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reason: str = Field("", max_length=500)
+    refuse: bool = False  # what is handed in over HTTP, instead of keeping it
+    since: dt.datetime | None = None
+
+    def __str__(self) -> str:
+        return f"maintenance: {self.reason}" if self.reason else "maintenance"
 
 
 class OperatorSettings(BaseModel):
@@ -79,6 +93,13 @@ class OperatorSettings(BaseModel):
         description="After so many days the inputs and results of jobs that have ended go to the "
         "shelf, a table of their own, where they are found as before; 0: never.",
     )
+    audit_days: float = Field(
+        730.0, gt=0, le=36_500, description="How long the audit log (`pressroom audit`) is kept."
+    )
+    maintenance: Maintenance | None = Field(
+        None,
+        description="Nothing new is submitted upstream; `pressroom maintenance` sets it.",
+    )
 
     def limit(self, endpoint: str, operation: str) -> Limit:
         """How often, and how often at once, an operation may be done for an endpoint."""
@@ -101,13 +122,20 @@ class OperatorSettings(BaseModel):
 
 async def override_limit(
     session: AsyncSession, endpoint: str, operation: Operation, override: LimitOverride | None
-) -> None:
-    """Put a limit in place of the catalogue's, or (None) the catalogue's back; others stay."""
+) -> tuple[LimitOverride | None, LimitOverride | None]:
+    """Put a limit in place of the catalogue's, or (None) the catalogue's back; others stay.
+
+    What `override` leaves out stays as it was, too. Returns the override before, and now.
+    """
+    await lock_settings(session)  # or one of two that change it at once would be lost
     limits = OperatorSettings.model_validate(await get_settings(session)).limits
     of_endpoint = dict(limits.get(endpoint, {}))
-    of_endpoint.pop(operation, None)
+    before = of_endpoint.pop(operation, None)
+    after = None
     if override is not None:
-        of_endpoint[operation] = override
+        given = override.model_dump(exclude_none=True)
+        after = (before or LimitOverride()).model_copy(update=given)
+        of_endpoint[operation] = after
     changed = {**limits, endpoint: of_endpoint}
     value = {
         name: {key: one.model_dump(exclude_none=True) for key, one in given.items()}
@@ -115,6 +143,23 @@ async def override_limit(
         if given
     }
     await put_setting(session, name="limits", value=value)
+    return before, after
+
+
+def find_beyond(endpoint: str, operation: Operation, override: LimitOverride) -> str | None:
+    """By what an override goes beyond what the upstream documents; None if it does not."""
+    documented = load_catalogue().limit(endpoint, operation)
+    if documented is None:
+        return None
+    per_10_seconds = round(documented.per_window * 10 / documented.window_seconds)
+    said = []
+    if (override.per_10_seconds or 0) > per_10_seconds:
+        said.append(f"{override.per_10_seconds:,} in 10 s came, {per_10_seconds:,} are documented")
+    if documented.concurrent and (override.concurrent or 0) > documented.concurrent:
+        said.append(
+            f"{override.concurrent:,} at once came, {documented.concurrent:,} are documented"
+        )
+    return "; ".join(said) or None
 
 
 class OperatorSettingsReader:

@@ -9,6 +9,7 @@ lanes.py       what is held up, and why            keys.py        who may call
 deliveries.py  webhooks that were sent             events.py      what happens, as it happens
 doubts.py      what may have been billed twice     budgets.py     what may be spent, and what was
 campaigns.py   many jobs, followed as one          schedules.py   campaigns, again and again
+audit.py       who did what, and when              maintenance.py nothing new is submitted
 """
 
 from functools import partial
@@ -17,6 +18,7 @@ from fastapi import FastAPI
 
 from gateway.api import (
     artifacts,
+    audit,
     budgets,
     campaigns,
     deliveries,
@@ -28,6 +30,7 @@ from gateway.api import (
     jobs,
     keys,
     lanes,
+    maintenance,
     schedules,
 )
 
@@ -39,6 +42,7 @@ def add_api(gateway: FastAPI) -> None:
     for part in (
         *(document, job_acts, jobs, artifacts, endpoints),
         *(lanes, deliveries, events, doubts, keys, campaigns, budgets, schedules),
+        *(audit, maintenance),
     ):
         gateway.include_router(part.routes, prefix=PREFIX)
     gateway.openapi = partial(document.write_document, gateway)  # type: ignore[method-assign]  # FastAPI's way

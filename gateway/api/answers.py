@@ -249,6 +249,19 @@ class RetryCount(Count):
     estimate_usd: float
 
 
+class ManyReply(Count):
+    """`count`: those that fit, or (not `dry_run`) that were reached. If there is a `next`, the same
+    request goes on with it as `cursor`; `left` is how many still fit.
+    """
+
+    left: int
+    next: UUID | None
+    estimate_usd: float | None  # of a retry
+    unpriced: int | None
+    sample: list[UUID]
+    ended_before: dt.datetime
+
+
 class DeliveryForm(BaseModel):
     """Word of a job's end: `failed` was tried for a day, and is given up until it is replayed."""
 
@@ -322,19 +335,99 @@ class QuotaForm(LimitForm):
 class LaneForm(BaseModel):
     stage: StageName
     endpoint: str
-    state: Literal["open", "paused", "closed"]
+    state: Literal["open", "paused", "closed", "maintenance"]
     waiting: int
     waiting_is_more: bool
     due_seconds: float | None
     closed_seconds: float | None
     closed_reason: str | None
     closures: int
+    paused_reason: str | None
+    paused_seconds: float | None  # until it goes on; null: until somebody resumes it
     quota: QuotaForm
     why: str
 
 
+class LanePlaces(BaseModel):
+    """How many jobs of its endpoint are where; of queued and held ones at most 10,000."""
+
+    queued: int
+    held: int
+    in_flight: int
+    to_store: int
+    to_send: int
+
+
+class BoundForm(BaseModel):
+    per_10_seconds: int | None
+    concurrent: int | None
+
+
+class LaneLimits(BaseModel):
+    """`learned`: calls a window, as a refusal last showed."""
+
+    documented: BoundForm | None
+    operator: BoundForm
+    learned: int | None
+    learned_at: dt.datetime | None
+
+
+class Breaker(BaseModel):
+    failed_in_a_row: int
+    breaks_after: int
+    half_open: bool
+    probing: bool
+
+
+class ShareForm(BaseModel):
+    """What a producer has in line; `first` is the place of its first job."""
+
+    key_id: UUID | None
+    campaign_id: UUID | None
+    name: str | None
+    priority: int
+    weight: float
+    jobs: int
+    first: int
+
+
+class LaneDetail(LaneForm):
+    places: LanePlaces
+    limits: LaneLimits
+    breaker: Breaker
+    paused_at: dt.datetime | None
+    shares: list[ShareForm]
+
+
 class Lanes(BaseModel):
     lanes: list[LaneForm]
+
+
+class MaintenanceForm(BaseModel):
+    on: bool
+    reason: str | None
+    refuse: bool
+    since: dt.datetime | None
+
+
+class AuditForm(BaseModel):
+    """Who did what. Of `before` and `after` each kind of act has its own."""
+
+    id: UUID
+    at: dt.datetime
+    actor: str
+    key_id: UUID | None
+    source: str | None
+    request_id: str | None
+    action: str
+    target: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class AuditPage(BaseModel):
+    acts: list[AuditForm]
+    next: str | None
 
 
 class KeyForm(BaseModel):

@@ -7,7 +7,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.actors import actor_of
 from gateway.api.answers import (
     BODY_ERRORS,
     ERRORS,
@@ -20,6 +22,7 @@ from gateway.api.answers import (
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import BudgetChange, BudgetRequest
 from gateway.api.jobs import in_zone
+from gateway.audit_facts import terms_of_budget
 from gateway.budget_facts import (
     BadBudget,
     describe_budget,
@@ -31,6 +34,7 @@ from gateway.callers import Operating, Reading
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
+from models.audit import Action, note_act
 from models.budget import (
     WARN_AT,
     BelowSpent,
@@ -71,7 +75,7 @@ async def list_(
     openapi_extra=body_of(BudgetRequest),
     responses=BODY_ERRORS | problems({409: "There is one of this name."}),
 )
-async def create(request: Request, _caller: Operating) -> Response:
+async def create(request: Request, caller: Operating) -> Response:
     """From then on no job is sent whose price does not fit."""
     asked = await read_form(request, BudgetRequest)
     holders = (asked.key_id, asked.campaign_id, asked.tag)
@@ -88,6 +92,10 @@ async def create(request: Request, _caller: Operating) -> Response:
                 **asked.model_dump(exclude={"zone", "warn_at"}),
                 zone=zone,
                 warn_at=asked.warn_at or WARN_AT,
+            )
+            after = await _find_terms(session, budget_id)
+            await note_act(
+                session, actor_of(request, caller), Action.BUDGET_SET, budget_id, after=after
             )
     except (BadBudget, BelowSpent) as error:
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
@@ -108,13 +116,17 @@ async def read(request: Request, budget_id: UUID, caller: Reading) -> Response:
     openapi_extra=body_of(BudgetChange),
     responses=BODY_ERRORS,
 )
-async def change(request: Request, budget_id: UUID, _caller: Operating) -> Response:
+async def change(request: Request, budget_id: UUID, caller: Operating) -> Response:
     """A raised limit lets go on at once what waited for it. One below what is spent is refused."""
     asked = await read_form(request, BudgetChange)
     runtime = get_state(request).runtime
     try:
         async with runtime.database.begin() as session:
+            before = await _find_terms(session, budget_id)
             await change_budget(session, budget_id, **asked.model_dump())
+            after = await _find_terms(session, budget_id)
+            actor = actor_of(request, caller)
+            await note_act(session, actor, Action.BUDGET_SET, budget_id, before=before, after=after)
     except BelowSpent as error:
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
     await release(runtime, [budget_id])
@@ -122,12 +134,15 @@ async def change(request: Request, budget_id: UUID, _caller: Operating) -> Respo
 
 
 @routes.delete("/budgets/{budget_id}", response_model=BudgetForm, summary="Remove a budget")
-async def remove(request: Request, budget_id: UUID, _caller: Operating) -> Response:
+async def remove(request: Request, budget_id: UUID, caller: Operating) -> Response:
     """What waited for it goes on. Its ledger is kept."""
     described = await _read(request, budget_id, None)
     runtime = get_state(request).runtime
     async with runtime.database.begin() as session:
+        before = await _find_terms(session, budget_id)
         await remove_budget(session, budget_id)
+        actor = actor_of(request, caller)
+        await note_act(session, actor, Action.BUDGET_REMOVE, budget_id, before=before)
     await release(runtime, [budget_id])
     return _answer(request, described)
 
@@ -172,6 +187,12 @@ async def spend(
         rows = await sum_spend(session, by, since=begin, until=end, zone=zone, owner=caller.owner)
     described = [describe_spend(row) for row in rows]
     return _answer(request, {"by": by, "since": begin, "until": end, "spend": described})
+
+
+async def _find_terms(session: AsyncSession, budget_id: UUID) -> dict[str, Any] | None:
+    """What the audit log keeps of it."""
+    states = await list_budgets(session, ids=[budget_id])
+    return terms_of_budget(states[0]) if states else None
 
 
 async def _read(request: Request, budget_id: UUID, owner: UUID | None) -> dict[str, Any]:

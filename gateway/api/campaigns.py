@@ -10,6 +10,7 @@ import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from gateway.actors import actor_of
 from gateway.api.answers import (
     BODY_ERRORS,
     ERRORS,
@@ -27,6 +28,8 @@ from gateway.campaign_facts import summarize
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
+from gateway.submission import refuse_in_maintenance
+from models.audit import Action, note_act
 from models.budget import BudgetTaken
 from models.campaign import (
     NameTaken,
@@ -89,6 +92,7 @@ async def create(request: Request, caller: Running) -> Response:
     plan = await _plan(runtime, spec)
     campaign_id = None
     if not asked.dry_run:
+        await refuse_in_maintenance(get_state(request))
         endpoints = list(plan.per_endpoint)
         try:
             async with runtime.database.begin() as session:
@@ -101,6 +105,9 @@ async def create(request: Request, caller: Running) -> Response:
                     planned=plan.jobs,
                     key_id=caller.key_id,
                 )
+                after = {"name": spec.name, "jobs": plan.jobs, "estimate_usd": float(plan.usd)}
+                actor = actor_of(request, caller)
+                await note_act(session, actor, Action.CAMPAIGN_START, campaign_id, after=after)
         except (NameTaken, BudgetTaken) as error:
             raise ApiError(HTTPStatus.CONFLICT, str(error)) from error
         await asyncio.to_thread(send_expand, runtime, campaign_id)
@@ -138,20 +145,22 @@ async def change(request: Request, campaign_id: UUID, caller: Running) -> Respon
     runtime = get_state(request).runtime
     await _find(runtime, campaign_id, caller.owner)
     given = asked.model_fields_set
+    by = actor_of(request, caller)
     if {"over_seconds", "max_in_flight"} & given:
         try:
             await repace(
                 runtime,
                 campaign_id,
+                by=by,
                 over_seconds=asked.over_seconds if "over_seconds" in given else KEPT,
                 max_in_flight=asked.max_in_flight if "max_in_flight" in given else KEPT,
             )
         except NoSpecification as error:
             raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
     if asked.paused:
-        await hold.pause(runtime, campaign_id)
+        await hold.pause(runtime, campaign_id, by=by)
     elif asked.paused is False:
-        await hold.resume(runtime, campaign_id)
+        await hold.resume(runtime, campaign_id, by=by)
         await asyncio.to_thread(send_expand, runtime, campaign_id)
     return await _answer(request, campaign_id, caller.owner)
 
@@ -164,6 +173,9 @@ async def cancel(request: Request, campaign_id: UUID, caller: Running) -> Respon
     async with runtime.database.begin() as session:
         await close_campaign(session, campaign_id)
         jobs = await find_unended_jobs(session, campaign_id)
+        actor = actor_of(request, caller)
+        told = {"jobs": len(jobs)}
+        await note_act(session, actor, Action.CAMPAIGN_CANCEL, campaign_id, before=told)
     for start in range(0, len(jobs), AT_ONCE):
         await control.cancel(runtime, jobs[start : start + AT_ONCE])
     return await _answer(request, campaign_id, caller.owner)
@@ -191,10 +203,11 @@ async def retry(request: Request, campaign_id: UUID, caller: Running) -> Respons
             session, campaign_id, states=asked.only or RETRIABLE, reasons=asked.causes
         )
     retried = 0
+    by, about = actor_of(request, caller), {"campaign": str(campaign_id)}
     if not asked.dry_run:
         for start in range(0, len(found), AT_ONCE):
             step = [one.id for one in found[start : start + AT_ONCE]]
-            retried += len(await control.retry(runtime, step))
+            retried += len(await control.retry(runtime, step, by=by, asked=about))
     usd = sum((one.estimate_usd or Decimal() for one in found), Decimal())
     return JsonResponse(
         {

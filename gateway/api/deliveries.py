@@ -7,12 +7,14 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from gateway.actors import actor_of
 from gateway.api.answers import ERRORS, Deliveries, DeliveryForm, DeliveryPage, problems
 from gateway.api.pages import Cursor, Limit, cut_page, read_cursor
 from gateway.callers import Reading, Running
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
+from models.audit import Action, note_act
 from models.delivery import (
     STAGES,
     DeliveryState,
@@ -68,6 +70,9 @@ async def replay(request: Request, delivery_id: UUID, caller: Running) -> Respon
         if caller.owner is not None and owner != caller.owner:
             raise NotFound("delivery", str(delivery_id))
         delivery = await replay_delivery(session, delivery_id)
+        if delivery is not None:
+            actor = actor_of(request, caller)
+            await note_act(session, actor, Action.DELIVERY_REPLAY, delivery_id)
     if delivery is None:
         raise ApiError(HTTPStatus.CONFLICT, "its job has not ended: there is nothing to tell yet")
     await runtime.bells.ring(STAGES[delivery.kind], delivery.endpoint)

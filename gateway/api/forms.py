@@ -123,13 +123,23 @@ class JobFilterForm(Form):
 
     state: Annotated[list[JobState] | None, Field(max_length=len(JobState))] = None
     endpoint: Name | None = None
+    reason: Annotated[list[Reason] | None, Field(max_length=len(Reason))] = None
     campaign: UUID | None = None
+    tag: Annotated[Name | None, Field(description="Of their campaign.")] = None
+    key_id: Annotated[UUID | None, Field(description="Whose jobs, for a key that operates.")] = None
     created_after: dt.datetime | None = None
     created_before: dt.datetime | None = None
+    ended_before: Annotated[
+        AwareDatetime | None,
+        Field(description="Leaves out what an earlier request retried, and has failed again."),
+    ] = None
 
 
 class ManyRequest(Form):
-    """An act on many jobs; say `dry_run: false` to do it and not only count."""
+    """An act on many jobs; say `dry_run: false` to do it and not only count.
+
+    If the answer has a `next`, send the same again with it as `cursor`, until it has none.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"filter": {"state": ["queued"]}, "dry_run": True}]},
@@ -137,6 +147,17 @@ class ManyRequest(Form):
 
     filter: JobFilterForm
     dry_run: StrictBool = True
+    cursor: Annotated[UUID | None, Field(description="`next` of the answer before.")] = None
+
+
+class PrioritizeRequest(ManyRequest):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"filter": {"endpoint": FLUX}, "priority": 8, "dry_run": True}]
+        },
+    )
+
+    priority: Annotated[int, Field(ge=LOWEST, le=HIGHEST)]
 
 
 class LinkRequest(Form):
@@ -159,11 +180,39 @@ class LaneRequest(Form):
     model_config = ConfigDict(json_schema_extra={"examples": [{"paused": True}]})
 
     paused: StrictBool | None = None
+    reason: Annotated[
+        str | None,
+        Field(
+            max_length=500, pattern=r"^[^\x00]*$", description="Why it is paused: people read it."
+        ),
+    ] = None
+    pause_seconds: Annotated[
+        float | None, Field(gt=0, le=31_536_000, description="After which it goes on by itself.")
+    ] = None
+    drain: Annotated[
+        StrictBool,
+        Field(description="Pause it; `places.in_flight` of the lane tells how much still runs."),
+    ] = False
     per_10_seconds: Annotated[
         int | None, Field(ge=1, le=1_000_000, description="In place of the catalogue's.")
     ] = None
     concurrent: Annotated[int | None, Field(ge=1, le=100_000)] = None
+    beyond: Annotated[
+        StrictBool, Field(description="More than the upstream documents is meant.")
+    ] = False
     reset_limit: Annotated[StrictBool, Field(description="Back to the catalogue's limit.")] = False
+
+
+class MaintenanceRequest(Form):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"on": True, "reason": "the upstream moves"}]}
+    )
+
+    on: StrictBool
+    reason: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] = ""
+    refuse: Annotated[
+        StrictBool, Field(description="Refuse what is handed in (503), instead of keeping it.")
+    ] = False
 
 
 Weight = Annotated[

@@ -1,65 +1,82 @@
-"""Cancel jobs and retry them: one, or all that fit a filter, which are counted first."""
+"""Cancel, retry and re-prioritise jobs: one, or all that fit a filter, which are counted first."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import time
 from http import HTTPStatus
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from gateway.api.answers import BODY_ERRORS, ERRORS, Count, JobDetail, problems
+from gateway.actors import actor_of
+from gateway.api.answers import BODY_ERRORS, ERRORS, JobDetail, ManyReply, problems
 from gateway.api.form_reader import body_of, read_form
-from gateway.api.forms import ManyRequest
+from gateway.api.forms import ManyRequest, PrioritizeRequest
 from gateway.api.jobs import describe_one, in_zone
 from gateway.callers import Running
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
-from models.job import RETRIABLE, TERMINAL, JobState, Route
-from models.job_queries import JobFilter, count_filtered_jobs, get_job, list_job_ids
+from models.job import Route
+from models.job_queries import JobFilter, get_job
 from models.key import Caller
 from tasks import control
+from tasks.bulk import Bulk, Verb, narrow, preview, step
 from tasks.results import say_status
-from workers.runtime import Runtime
 
-AT_ONCE = 500  # jobs a statement
-OPEN = tuple(state for state in JobState if state not in TERMINAL)
-RETRIED = (Route.RUN, Route.RUNSYNC)  # nobody waits any more for a text that was streamed
-
-Act = Callable[[Runtime, Sequence[UUID]], Awaitable[Collection[UUID]]]
+ANSWER_SECONDS = 10.0  # after which a request that is not through says where the next begins
 
 routes = APIRouter(prefix="/jobs", tags=["jobs"], responses=ERRORS)
 
 
 @routes.post(
     "/cancel",
-    response_model=Count,
+    response_model=ManyReply,
     summary="Cancel all that fit",
     openapi_extra=body_of(ManyRequest),
     responses=BODY_ERRORS,
 )
 async def cancel_many(request: Request, caller: Running) -> Response:
-    """Counts them, unless `dry_run` is false."""
-    return await _act_on_many(request, caller, OPEN, control.cancel)
+    """Counts them, unless `dry_run` is false. Many take several requests: see `next`."""
+    asked = await read_form(request, ManyRequest)
+    return await _act_on_many(request, caller, Verb.CANCEL, asked)
 
 
 @routes.post(
     "/retry",
-    response_model=Count,
+    response_model=ManyReply,
     summary="Retry all that fit",
     openapi_extra=body_of(ManyRequest),
     responses=BODY_ERRORS,
 )
 async def retry_many(request: Request, caller: Running) -> Response:
-    """Of those that ended without a result. Counts them, unless `dry_run` is false."""
-    return await _act_on_many(request, caller, RETRIABLE, control.retry, routes=RETRIED)
+    """Of those that ended without a result; `estimate_usd` is what it may cost. Counts them, unless
+    `dry_run` is false. Many take several requests: see `next`.
+    """
+    asked = await read_form(request, ManyRequest)
+    return await _act_on_many(request, caller, Verb.RETRY, asked)
+
+
+@routes.post(
+    "/prioritize",
+    response_model=ManyReply,
+    summary="Give all that fit another priority",
+    openapi_extra=body_of(PrioritizeRequest),
+    responses=BODY_ERRORS,
+)
+async def prioritize_many(request: Request, caller: Running) -> Response:
+    """Of those that are queued: each joins the line of that priority as one that comes just now.
+    Counts them, unless `dry_run` is false. Many take several requests: see `next`.
+    """
+    asked = await read_form(request, PrioritizeRequest)
+    return await _act_on_many(request, caller, Verb.PRIORITIZE, asked, priority=asked.priority)
 
 
 @routes.post("/{job_id}/cancel", response_model=JobDetail, summary="Cancel a job")
 async def cancel(request: Request, job_id: UUID, caller: Running) -> Response:
     """One that is with the upstream is stopped there, soon. One that had ended stays as it is."""
     await _require(request, job_id, caller)
-    await control.cancel(get_state(request).runtime, [job_id])
+    await control.cancel(get_state(request).runtime, [job_id], by=actor_of(request, caller))
     described = await describe_one(request, job_id, caller)
     return JsonResponse(described, headers=request.state.limits)
 
@@ -73,7 +90,8 @@ async def cancel(request: Request, job_id: UUID, caller: Running) -> Response:
 async def retry(request: Request, job_id: UUID, caller: Running) -> Response:
     """Under its id; what it was is dropped, and its webhook will tell of the new end."""
     await _require(request, job_id, caller)
-    if not await control.retry(get_state(request).runtime, [job_id]):
+    by = actor_of(request, caller)
+    if not await control.retry(get_state(request).runtime, [job_id], by=by):
         async with get_state(request).runtime.database.begin() as session:
             job = await get_job(session, job_id, owner=caller.owner)
         why = f"the job is {say_status(job.state)}; FAILED or TIMED_OUT was wanted"
@@ -87,41 +105,61 @@ async def retry(request: Request, job_id: UUID, caller: Running) -> Response:
 async def _act_on_many(
     request: Request,
     caller: Caller,
-    reachable: Sequence[JobState],
-    act: Act,
-    routes: Sequence[Route] | None = None,
+    verb: Verb,
+    asked: ManyRequest,
+    *,
+    priority: int | None = None,
 ) -> Response:
     runtime = get_state(request).runtime
-    asked = await read_form(request, ManyRequest)
     given = asked.filter
     listed = runtime.catalogue.find(given.endpoint) if given.endpoint else None
-    states = given.state if given.state is not None else reachable
     wanted = JobFilter(
-        states=[state for state in states if state in reachable],
+        states=given.state,
+        reasons=given.reason,
         endpoint=listed.id if listed else given.endpoint,
         campaign_id=given.campaign,
+        tag=given.tag,
         owner=caller.owner,
-        routes=routes,
+        key_id=given.key_id,
+        ended_before=given.ended_before,
         created_after=in_zone(given.created_after),
         created_before=in_zone(given.created_before),
     )
-    async with runtime.database.begin() as session:
-        count = await count_filtered_jobs(session, wanted)
+    bulk = Bulk(
+        verb,
+        narrow(verb, wanted, priority=priority),
+        priority=priority,
+        asked={"filter": given.model_dump(mode="json", exclude_none=True)},
+    )
+    told = await preview(runtime, bulk)
+    answer: dict[str, Any] = {
+        "count": told.total.jobs,
+        "dry_run": asked.dry_run,
+        "left": told.total.jobs,
+        "next": None,
+        "estimate_usd": float(told.total.estimate_usd) if verb is Verb.RETRY else None,
+        "unpriced": told.total.unpriced if verb is Verb.RETRY else None,
+        "sample": [str(one) for one in told.sample],
+        "ended_before": told.ended_before.isoformat(),
+    }
     if not asked.dry_run:
-        count = await _walk(runtime, wanted, act)
-    return JsonResponse({"count": count, "dry_run": asked.dry_run}, headers=request.state.limits)
+        done, following = await _walk(request, bulk, caller, after=asked.cursor)
+        left = (await preview(runtime, bulk)).total.jobs if following else 0
+        answer |= {"count": done, "left": left, "next": following and str(following)}
+    return JsonResponse(answer, headers=request.state.limits)
 
 
-async def _walk(runtime: Runtime, wanted: JobFilter, act: Act) -> int:
-    """Page by page from the newest, so that each job is met once; returns how many were reached."""
-    reached, before = 0, None
+async def _walk(
+    request: Request, bulk: Bulk, caller: Caller, *, after: UUID | None
+) -> tuple[int, UUID | None]:
+    """How many were reached, and where the next request goes on; None: it is through."""
+    by = actor_of(request, caller)
+    began, done = time.monotonic(), 0
     while True:
-        async with runtime.database.begin() as session:
-            ids = await list_job_ids(session, wanted, limit=AT_ONCE, before=before)
-        if not ids:
-            return reached
-        reached += len(await act(runtime, ids))
-        before = ids[-1]
+        one = await step(get_state(request).runtime, bulk, after=after, by=by)
+        done, after = done + one.done, one.last
+        if after is None or time.monotonic() - began >= ANSWER_SECONDS:
+            return done, after
 
 
 async def _require(request: Request, job_id: UUID, caller: Caller) -> None:

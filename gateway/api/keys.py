@@ -7,13 +7,16 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from gateway.actors import actor_of
 from gateway.api.answers import BODY_ERRORS, ERRORS, IssuedKeyForm, KeyForm, Keys
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import KeyChange, KeyRequest, RotateRequest
+from gateway.audit_facts import terms_of_key
 from gateway.callers import Operating
 from gateway.json_response import JsonResponse
 from gateway.key_facts import describe_issued, describe_key
 from gateway.state import get_state
+from models.audit import Action, note_act
 from models.key import get_key, issue_key, list_keys, revoke_key, rotate_key, weigh_key
 
 routes = APIRouter(prefix="/keys", tags=["keys"], responses=ERRORS)
@@ -34,7 +37,7 @@ async def list_(request: Request, _caller: Operating) -> Response:
     openapi_extra=body_of(KeyRequest),
     responses=BODY_ERRORS,
 )
-async def create(request: Request, _caller: Operating) -> Response:
+async def create(request: Request, caller: Operating) -> Response:
     """`key` and `webhook_secret` are in this answer and nowhere else."""
     asked = await read_form(request, KeyRequest)
     runtime = get_state(request).runtime
@@ -46,6 +49,13 @@ async def create(request: Request, _caller: Operating) -> Response:
             requests_per_second=asked.requests_per_second,
             result_cache=asked.result_cache,
             weight=asked.weight,
+        )
+        await note_act(
+            session,
+            actor_of(request, caller),
+            Action.KEY_CREATE,
+            issued.row.id,
+            after=terms_of_key(issued.row),
         )
     described = describe_issued(issued, runtime.secret)
     return _answer(request, described, HTTPStatus.CREATED)
@@ -65,19 +75,27 @@ async def read(request: Request, key_id: UUID, _caller: Operating) -> Response:
     openapi_extra=body_of(KeyChange),
     responses=BODY_ERRORS,
 )
-async def change(request: Request, key_id: UUID, _caller: Operating) -> Response:
+async def change(request: Request, key_id: UUID, caller: Operating) -> Response:
     """Of the jobs that it hands in from then on."""
     asked = await read_form(request, KeyChange)
     async with get_state(request).runtime.database.begin() as session:
+        before = terms_of_key(await get_key(session, key_id))
         row = await weigh_key(session, key_id, weight=asked.weight)
+        actor = actor_of(request, caller)
+        after = terms_of_key(row)
+        await note_act(session, actor, Action.KEY_WEIGH, key_id, before=before, after=after)
     return _answer(request, describe_key(row))
 
 
 @routes.delete("/{key_id}", response_model=KeyForm, summary="Revoke a key")
-async def revoke(request: Request, key_id: UUID, _caller: Operating) -> Response:
+async def revoke(request: Request, key_id: UUID, caller: Operating) -> Response:
     """It opens nothing from then on, within a second. What it handed in goes on."""
     async with get_state(request).runtime.database.begin() as session:
+        before = terms_of_key(await get_key(session, key_id))
         row = await revoke_key(session, key_id)
+        actor = actor_of(request, caller)
+        after = terms_of_key(row)
+        await note_act(session, actor, Action.KEY_REVOKE, key_id, before=before, after=after)
     return _answer(request, describe_key(row))
 
 
@@ -88,7 +106,7 @@ async def revoke(request: Request, key_id: UUID, _caller: Operating) -> Response
     openapi_extra=body_of(RotateRequest),
     responses=BODY_ERRORS,
 )
-async def rotate(request: Request, key_id: UUID, _caller: Operating) -> Response:
+async def rotate(request: Request, key_id: UUID, caller: Operating) -> Response:
     """Its jobs and files stay its own."""
     asked = await read_form(request, RotateRequest)
     runtime = get_state(request).runtime
@@ -99,6 +117,8 @@ async def rotate(request: Request, key_id: UUID, _caller: Operating) -> Response
             grace_seconds=asked.grace_seconds,
             webhook_secret=asked.webhook_secret,
         )
+        actor = actor_of(request, caller)
+        await note_act(session, actor, Action.KEY_ROTATE, key_id, after=asked.model_dump())
     return _answer(request, describe_issued(issued, runtime.secret))
 
 

@@ -1,23 +1,25 @@
 """Lanes: what waits in each, what holds it up, and how much of its quota is used."""
 
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from endpoints.catalogue import Operation
-from gateway.api.answers import BODY_ERRORS, ERRORS, LaneForm, Lanes
+from gateway.actors import actor_of
+from gateway.api.answers import BODY_ERRORS, ERRORS, LaneDetail, Lanes
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import LaneRequest
 from gateway.callers import Operating, Reading
 from gateway.errors import ApiError, read_refusal
 from gateway.json_response import JsonResponse
-from gateway.lane_facts import OPERATIONS, describe_lane
+from gateway.lane_acts import has_limit, limit_lane, pause_lane, resume_lane
+from gateway.lane_facts import OPERATIONS, describe_lane, inspect_lane
 from gateway.state import get_state
-from models.lane import LaneState, StageName, list_lane_states, reopen_lane, set_paused
+from models.key import Caller
+from models.lane import StageName, list_lane_states
 from tasks.intake import InvalidRequest, find_endpoint
-from workers.operator_settings import LimitOverride, override_limit
+from workers.operator_settings import LimitOverride, find_beyond
 
 routes = APIRouter(prefix="/lanes", tags=["lanes"], responses=ERRORS)
 
@@ -35,47 +37,69 @@ async def list_(request: Request, _caller: Reading) -> Response:
     return JsonResponse({"lanes": lanes}, headers=request.state.limits)
 
 
-@routes.get("/{stage}/{endpoint}", response_model=LaneForm, summary="Read of a lane")
-async def read(request: Request, stage: StageName, endpoint: str, _caller: Reading) -> Response:
-    described = await _read(request, stage, _resolve(request, endpoint))
-    return JsonResponse(described, headers=request.state.limits)
+@routes.get("/{stage}/{endpoint}", response_model=LaneDetail, summary="Read of a lane")
+async def read(request: Request, stage: StageName, endpoint: str, caller: Reading) -> Response:
+    """Who shares its line is told to keys that operate."""
+    return await _answer(request, stage, _resolve(request, endpoint), caller=caller)
 
 
 @routes.patch(
     "/{stage}/{endpoint}",
-    response_model=LaneForm,
-    summary="Pause or resume a lane, or change its limit",
+    response_model=LaneDetail,
+    summary="Pause, drain or resume a lane, or change its limit",
     openapi_extra=body_of(LaneRequest),
     responses=BODY_ERRORS,
 )
-async def change(request: Request, stage: StageName, endpoint: str, _caller: Operating) -> Response:
-    """Takes effect within seconds. A lane that is resumed is open, whatever had closed it."""
+async def change(request: Request, stage: StageName, endpoint: str, caller: Operating) -> Response:
+    """Takes effect within seconds. A lane that is resumed is open, whatever had closed it. More
+    than the upstream documents is refused, unless `beyond` says that it is meant.
+    """
     asked = await read_form(request, LaneRequest)
     runtime = get_state(request).runtime
     name = _resolve(request, endpoint)
-    limited = asked.per_10_seconds or asked.concurrent or asked.reset_limit
-    if limited and OPERATIONS[stage] not in set(Operation):
-        raise ApiError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            f"the {stage} lane calls no operation of the upstream: it has no limit to change",
-        )
+    override = LimitOverride(per_10_seconds=asked.per_10_seconds, concurrent=asked.concurrent)
+    limited = override != LimitOverride() or asked.reset_limit
+    _check(stage, name, asked, override if limited else None)
+    actor = actor_of(request, caller)
     async with runtime.database.begin() as session:
-        if asked.paused is not None:
-            await set_paused(session, stage, name, paused=asked.paused)
-        if asked.paused is False:
-            await reopen_lane(session, stage, name)
+        if asked.paused or asked.drain:
+            await pause_lane(
+                session,
+                actor,
+                stage,
+                name,
+                reason=asked.reason,
+                seconds=asked.pause_seconds,
+                drain=asked.drain,
+            )
+        elif asked.paused is False:
+            await resume_lane(session, actor, stage, name)
         if limited:
-            override = None
-            if not asked.reset_limit:
-                override = LimitOverride(
-                    per_10_seconds=asked.per_10_seconds, concurrent=asked.concurrent
-                )
-            await override_limit(session, name, Operation(OPERATIONS[stage]), override)
+            await limit_lane(session, actor, stage, name, None if asked.reset_limit else override)
     await runtime.operator.get(fresh=True)
     if asked.paused is False or limited:
         await runtime.bells.ring(stage, name)
-    described = await _read(request, stage, name)
-    return JsonResponse(described, headers=request.state.limits)
+    return await _answer(request, stage, name, caller=caller)
+
+
+def _check(
+    stage: StageName, endpoint: str, asked: LaneRequest, override: LimitOverride | None
+) -> None:
+    """
+    Raises:
+        ApiError: 422 it cannot be, or was not meant.
+    """
+    if override is not None and not has_limit(stage):
+        said = f"the {stage} lane calls no operation of the upstream: it has no limit to change"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, said)
+    if asked.drain and stage is not StageName.SUBMIT:
+        said = f"drain: the submit lane was wanted, {stage} came: what it holds would stay there"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, said)
+    if override is not None and not asked.beyond:
+        beyond = find_beyond(endpoint, Operation(OPERATIONS[stage]), override)
+        if beyond is not None:
+            said = f"more than the upstream documents ({beyond}); say `beyond` if it is meant"
+            raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, said)
 
 
 def _resolve(request: Request, endpoint: str) -> str:
@@ -86,18 +110,8 @@ def _resolve(request: Request, endpoint: str) -> str:
     return listed.id if listed else endpoint
 
 
-async def _read(request: Request, stage: StageName, endpoint: str) -> dict[str, Any]:
-    runtime = get_state(request).runtime
-    async with runtime.database.begin() as session:
-        states = await list_lane_states(session, stage=stage, endpoint=endpoint)
-    empty = LaneState(
-        stage=stage,
-        endpoint=endpoint,
-        waiting=0,
-        due_seconds=None,
-        paused=False,
-        closed_seconds=None,
-        closed_reason=None,
-        closures=0,
-    )
-    return await describe_lane(runtime, states[0] if states else empty)
+async def _answer(request: Request, stage: StageName, endpoint: str, *, caller: Caller) -> Response:
+    described = await inspect_lane(get_state(request).runtime, stage, endpoint)
+    if not caller.operates:
+        described["shares"] = []  # names of others' keys
+    return JsonResponse(described, headers=request.state.limits)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
+from gateway.actors import actor_of
 from gateway.api.answers import (
     BODY_ERRORS,
     ERRORS,
@@ -24,11 +25,13 @@ from gateway.api.answers import (
 )
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import BackfillRequest, ScheduleChange, ScheduleRequest
+from gateway.audit_facts import action_on_schedule, terms_of_schedule
 from gateway.callers import Operating
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
 from gateway.schedule_facts import describe_fires, describe_runs, describe_schedule, say_time
 from gateway.state import get_state
+from models.audit import Action, note_act
 from models.schedule import (
     ScheduleNameTaken,
     get_schedule,
@@ -78,7 +81,7 @@ async def list_(request: Request, _caller: Operating) -> Response:
     openapi_extra=body_of(ScheduleRequest),
     responses={**BODY_ERRORS, **CONFLICT},
 )
-async def create(request: Request, _caller: Operating) -> Response:
+async def create(request: Request, caller: Operating) -> Response:
     """Of a specification as `pressroom campaign schema` has it, with its prompts in it. Every item
     of it is checked; nothing is kept of one that is refused.
     """
@@ -90,6 +93,9 @@ async def create(request: Request, _caller: Operating) -> Response:
             schedule = await create_schedule(
                 session, name=name, timetable=timetable, contents=contents, paused=asked.paused
             )
+            actor = actor_of(request, caller)
+            after = terms_of_schedule(schedule)
+            await note_act(session, actor, Action.SCHEDULE_CREATE, schedule.name, after=after)
     except ScheduleNameTaken as error:
         raise ApiError(HTTPStatus.CONFLICT, str(error)) from error
     return _answer(request, describe_schedule(schedule), HTTPStatus.CREATED)
@@ -111,21 +117,33 @@ async def read(request: Request, schedule_id: UUID, _caller: Operating) -> Respo
     openapi_extra=body_of(ScheduleChange),
     responses=BODY_ERRORS,
 )
-async def change(request: Request, schedule_id: UUID, _caller: Operating) -> Response:
+async def change(request: Request, schedule_id: UUID, caller: Operating) -> Response:
     """It holds from the next fire on; what is left out stays as it is."""
     asked = await read_form(request, ScheduleChange)
     changes = asked.model_dump(exclude={"paused"}, exclude_none=True)
     async with get_state(request).runtime.database.begin() as session:
+        before = terms_of_schedule(await get_schedule(session, schedule_id, hold=True))
         schedule = await change_schedule(session, schedule_id, changes=changes, paused=asked.paused)
+        await note_act(
+            session,
+            actor_of(request, caller),
+            action_on_schedule(changed=bool(changes), paused=asked.paused),
+            schedule.name,
+            before=before,
+            after=terms_of_schedule(schedule),
+        )
     return _answer(request, describe_schedule(schedule))
 
 
 @routes.delete("/{schedule_id}", response_model=ScheduleForm, summary="Remove a schedule")
-async def remove(request: Request, schedule_id: UUID, _caller: Operating) -> Response:
+async def remove(request: Request, schedule_id: UUID, caller: Operating) -> Response:
     """And what is known of its fires. Its campaigns stay, and run on."""
     async with get_state(request).runtime.database.begin() as session:
         schedule = await get_schedule(session, schedule_id, hold=True)
         await remove_schedule(session, schedule_id)
+        actor = actor_of(request, caller)
+        before = terms_of_schedule(schedule)
+        await note_act(session, actor, Action.SCHEDULE_REMOVE, schedule.name, before=before)
     return _answer(request, describe_schedule(schedule))
 
 
@@ -145,11 +163,15 @@ async def read_next(
 
 
 @routes.post("/{schedule_id}/run", response_model=ScheduledRun, summary="Run it now")
-async def start_run(request: Request, schedule_id: UUID, _caller: Operating) -> Response:
+async def start_run(request: Request, schedule_id: UUID, caller: Operating) -> Response:
     """Whatever else of it runs, and although it may be paused."""
     runtime = get_state(request).runtime
     async with runtime.database.begin() as session:
         due = await run_schedule(session, schedule_id)
+        schedule = await get_schedule(session, schedule_id)
+        actor = actor_of(request, caller)
+        told = {"due_at": due.isoformat()}
+        await note_act(session, actor, Action.SCHEDULE_RUN, schedule.name, after=told)
         now = await read_clock(session)
     await tick_schedule(runtime, schedule_id, now)
     async with runtime.database.begin() as session:
@@ -165,7 +187,7 @@ async def start_run(request: Request, schedule_id: UUID, _caller: Operating) -> 
     openapi_extra=body_of(BackfillRequest),
     responses=BODY_ERRORS,
 )
-async def backfill(request: Request, schedule_id: UUID, _caller: Operating) -> Response:
+async def backfill(request: Request, schedule_id: UUID, caller: Operating) -> Response:
     """They are begun within seconds: the first alone, each other once the one before is over."""
     asked = await read_form(request, BackfillRequest)
     waiting = 0
@@ -178,6 +200,9 @@ async def backfill(request: Request, schedule_id: UUID, _caller: Operating) -> R
             waiting = await backfill_schedule(
                 session, schedule_id, **spell, at_once=asked.at_once, now=now
             )
+            actor = actor_of(request, caller)
+            after = {**asked.model_dump(mode="json"), "fires": waiting}
+            await note_act(session, actor, Action.SCHEDULE_BACKFILL, schedule.name, after=after)
     told = {
         "fires": [say_time(schedule, due) for due in dues],
         "jobs": len(dues) * schedule.planned,

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
+from gateway.cli.actor import cli_actor
 from gateway.cli.console import (
     FAILED,
     fail,
@@ -30,6 +31,7 @@ from gateway.cli.verify import (
 )
 from gateway.words import say_bytes, say_seconds
 from models.artifact import ArtifactState, get_artifact, list_artifacts
+from models.audit import Action, note_act
 from models.custody import Content, count_stored, refetch_artifact, refetch_set_aside
 from models.errors import PressroomError
 from models.lane import StageName
@@ -219,6 +221,8 @@ def refetch(
         async with runtime.database.begin() as session:
             file = await get_artifact(session, await resolve_id(session, "artifacts", given))
             again = await refetch_artifact(session, file.id, why=f"asked for: it was {file.state}")
+            told = {"state": file.state.value, "error": file.error}
+            await note_act(session, cli_actor(), Action.ARTIFACT_REFETCH, file.id, before=told)
         if again is not None:
             await runtime.bells.ring(StageName.ARCHIVE, again.endpoint)
             notes.print(f"{file.id} is fetched again")

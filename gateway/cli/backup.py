@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from typer.core import TyperGroup
 
+from gateway.cli.actor import cli_actor
 from gateway.cli.console import (
     FAILED,
     INTERRUPTED,
@@ -239,6 +240,7 @@ def restore(
         forget_present=forget_present,
         send_queued=send_queued,
         with_files=not no_files,
+        by=cli_actor(),
     )
     try:
         backup = open_backup(folder, name)

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.audit_facts import terms_of_budget
 from gateway.budget_facts import (
     BadBudget,
     describe_budget,
@@ -18,9 +19,11 @@ from gateway.budget_facts import (
     say_holder,
     say_period,
 )
+from gateway.cli.actor import cli_actor
 from gateway.cli.console import confirm, make_table, notes, out, print_json, run, say_id
 from gateway.cli.ids import resolve_id
 from gateway.words import say_usd
+from models.audit import Action, note_act
 from models.budget import (
     AtCap,
     BudgetState,
@@ -94,6 +97,7 @@ def set_(
         if webhook is not None and not webhook.startswith(("http://", "https://")):
             raise BadBudget(f"--webhook {webhook}: http:// or https:// was wanted")
         async with runtime.database.begin() as session:
+            before = None
             try:
                 budget_id = await find_budget(session, name)
             except NotFound:
@@ -110,6 +114,7 @@ def set_(
                 )
             else:
                 [state] = await list_budgets(session, ids=[budget_id])
+                before = terms_of_budget(state)
                 fixed = {
                     "key": (key and await resolve_id(session, "api_keys", key), state.key_id),
                     "campaign": (
@@ -134,6 +139,11 @@ def set_(
                     at_cap=at_cap,
                     webhook=webhook,
                 )
+            [state] = await list_budgets(session, ids=[budget_id])
+            after = terms_of_budget(state)
+            await note_act(
+                session, cli_actor(), Action.BUDGET_SET, budget_id, before=before, after=after
+            )
         await release(runtime, [budget_id])
         async with runtime.database.begin() as session:
             [state] = await list_budgets(session, ids=[budget_id])
@@ -283,6 +293,8 @@ def remove(
         confirm(f"Remove the budget {name!r}, of {say_holder(state)}?{waits}", yes=yes)
         async with runtime.database.begin() as session:
             await remove_budget(session, budget_id)
+            before = terms_of_budget(state)
+            await note_act(session, cli_actor(), Action.BUDGET_REMOVE, budget_id, before=before)
         await release(runtime, [budget_id])
         notes.print(escape(f"the budget {name!r} holds nothing up any more"))
 

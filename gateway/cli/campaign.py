@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from gateway.campaign_facts import summarize
 from gateway.cli import specs
+from gateway.cli.actor import cli_actor
 from gateway.cli.cancelling import cancel_jobs
 from gateway.cli.compare import compare
 from gateway.cli.console import (
@@ -34,6 +35,7 @@ from gateway.cli.pages import write_page
 from gateway.cli.plan_view import say_plan
 from gateway.reports.collect import MOST_RESULTS, collect_report, render_html
 from gateway.words import say_usd
+from models.audit import Action, note_act
 from models.campaign import (
     add_campaign,
     close_campaign,
@@ -262,7 +264,7 @@ def pause(
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
             campaign_id = await resolve_id(session, "campaigns", given)
-        changed = await hold.pause(runtime, campaign_id)
+        changed = await hold.pause(runtime, campaign_id, by=cli_actor())
         async with runtime.database.begin() as session:
             progress = await count_jobs(session, campaign_id)
         said = "paused" if changed else "it was paused already"
@@ -285,7 +287,7 @@ def resume(
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
             campaign_id = await resolve_id(session, "campaigns", given)
-        changed = await hold.resume(runtime, campaign_id)
+        changed = await hold.resume(runtime, campaign_id, by=cli_actor())
         async with runtime.database.begin() as session:
             progress = await count_jobs(session, campaign_id)
         if progress.total is None and progress.planned is not None:
@@ -324,6 +326,7 @@ def pace(
         spread = await repace(
             runtime,
             campaign_id,
+            by=cli_actor(),
             over_seconds=KEPT if over is None else _read_pace(over) or None,
             max_in_flight=KEPT if max_in_flight is None else max_in_flight or None,
         )
@@ -412,7 +415,9 @@ def retry(
             notes.print("none ended so" if not found else f"{said}; nothing was sent")
         else:
             confirm(f"Run {said} again?", yes=yes)
-            retried = await control.retry(runtime, [one.id for one in found])
+            about = {"campaign": str(campaign_id)}
+            ids = [one.id for one in found]
+            retried = await control.retry(runtime, ids, by=cli_actor(), asked=about)
             notes.print(f"{len(retried):,} jobs are queued again")
         if as_json:
             told = {"found": len(found), "estimate_usd": float(usd), "unpriced": unpriced}
@@ -447,6 +452,8 @@ def cancel(
         async with runtime.database.begin() as session:
             # One whose run was killed is open still, and would be waited for without end.
             await close_campaign(session, campaign_id)
+            told = {"jobs": len(jobs)}
+            await note_act(session, cli_actor(), Action.CAMPAIGN_CANCEL, campaign_id, before=told)
         if jobs:
             cancelled = len(await cancel_jobs(runtime, jobs, wait=wait))
             later = "" if wait else "; those at the upstream end as it answers"
@@ -477,7 +484,10 @@ async def _open_campaign(
     """A new campaign, or the one to resume, and the line of its file that was enqueued last."""
     async with runtime.database.begin() as session:
         if resume is None:
-            return await add_campaign(session, name=name, endpoint=endpoint), 0
+            campaign_id = await add_campaign(session, name=name, endpoint=endpoint)
+            after = {"name": name, "endpoint": endpoint}
+            await note_act(session, cli_actor(), Action.CAMPAIGN_START, campaign_id, after=after)
+            return campaign_id, 0
         campaign = await get_campaign(session, await resolve_id(session, "campaigns", resume))
         if campaign.endpoint != endpoint:
             raise BadInput(f"--resume {resume}: came {endpoint}; wanted {campaign.endpoint}")

@@ -7,6 +7,7 @@ from uuid import UUID
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gateway.cli.console import notes
+from models.audit import Actor
 from models.job import TERMINAL, JobState
 from models.job_queries import JobFilter, count_filtered_jobs
 from tasks import control
@@ -18,44 +19,50 @@ OPEN = [state for state in JobState if state not in TERMINAL]
 
 
 async def cancel_jobs(
-    runtime: Runtime, job_ids: Sequence[UUID], *, wait: bool
+    runtime: Runtime, job_ids: Sequence[UUID], *, wait: bool, by: Actor | None = None
 ) -> dict[UUID, JobState]:
     """Ask for the jobs to be cancelled, and (`wait`) stay until the upstream has ended them.
 
     Whoever is interrupted leaves them to the workers: they are cancelled all the same.
 
     Returns the state that each was in once it was asked for, of those that had not ended before.
+
+    Args:
+        by: None: the audit log tells of them already.
     """
     changed: dict[UUID, JobState] = {}
-    with _bar() as progress:
+    with make_bar() as progress:
         asking = progress.add_task("asking", total=len(job_ids))
         for start in range(0, len(job_ids), BATCH):
             batch = job_ids[start : start + BATCH]
-            changed |= await control.cancel(runtime, batch)
+            changed |= await control.cancel(runtime, batch, by=by)
             progress.advance(asking, len(batch))
     running = [job_id for job_id, state in changed.items() if state not in TERMINAL]
     if wait and running:
-        try:
-            await _follow(runtime, running)
-        except asyncio.CancelledError:
-            notes.print("detached; the upstream is told of the others all the same")
-            raise
+        await follow_cancels(runtime, JobFilter(job_ids=running, states=OPEN))
     return changed
 
 
-async def _follow(runtime: Runtime, job_ids: Sequence[UUID]) -> None:
-    with _bar() as progress:
-        stopping = progress.add_task("ending at the upstream", total=len(job_ids))
-        left = len(job_ids)
-        while left:
-            async with runtime.database.begin() as session:
-                left = await count_filtered_jobs(session, JobFilter(job_ids=job_ids, states=OPEN))
-            progress.update(stopping, completed=len(job_ids) - left)
-            if left:
+async def follow_cancels(runtime: Runtime, running: JobFilter) -> None:
+    """Stay until none fits: whoever is interrupted leaves them to the workers."""
+    try:
+        with make_bar() as progress:
+            stopping = progress.add_task("ending at the upstream", total=None)
+            total = 0
+            while True:
+                async with runtime.database.begin() as session:
+                    left = await count_filtered_jobs(session, running)
+                total = max(total, left)
+                progress.update(stopping, total=total, completed=total - left)
+                if not left:
+                    return
                 await asyncio.sleep(LOOK_SECONDS)
+    except asyncio.CancelledError:
+        notes.print("detached; the upstream is told of the others all the same")
+        raise
 
 
-def _bar() -> Progress:
+def make_bar() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

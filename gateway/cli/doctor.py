@@ -23,6 +23,7 @@ from models.lane import find_lanes
 from models.migrate import find_version
 from tasks.custody import clock_of, find_problems
 from workers.health import check_database, check_http, check_queues, check_redis
+from workers.maintenance import find_maintenance
 from workers.settings import Settings
 from workers.stack.lifecycle import emulator_health, gateway_health
 from workers.store import open_store, read, write
@@ -92,7 +93,7 @@ async def examine(settings: Settings, *, only: Sequence[str] | None = None) -> l
         "disk": (check_disk, "make room, or set PRESSROOM_STORE_URL to a bucket"),
         "lanes": (
             check_lanes,
-            "`pressroom lanes list` shows them, `lanes resume` goes on with one that is paused",
+            "`lanes list` shows them; `lanes resume` or `maintenance off` lets them go on",
         ),
         "custody": (
             check_custody,
@@ -178,6 +179,7 @@ async def check_lanes(settings: Settings) -> str | None:
     database = Database(settings.database_dsn, name="doctor")
     try:
         async with database.begin() as session:
+            maintenance = await find_maintenance(session)
             held = [
                 lane for lane in await find_lanes(session) if lane.paused or lane.closed_seconds
             ]
@@ -185,7 +187,8 @@ async def check_lanes(settings: Settings) -> str | None:
         return str(error)
     finally:
         await database.close()
-    said = [
+    said = [] if maintenance is None else [f"nothing is submitted: {maintenance}"]
+    said += [
         f"{lane.stage} of {lane.endpoint} is "
         + (
             "paused"

@@ -175,7 +175,7 @@ def say_lane(lane: LaneView) -> str:
     name = f"{lane.stage} of {lane.endpoint}"
     if lane.paused:
         return f"{name} is paused; `pressroom lanes resume {lane.stage} {lane.endpoint}`"
-    return f"{name} is closed for {lane.closed_seconds or 0:.0f} s more: {lane.closed_reason}"
+    return f"{name} {lane.held_up}"
 
 
 def show_summary(summary: dict[str, Any]) -> None:
@@ -229,4 +229,4 @@ async def _find_waits(runtime: Runtime, campaign_id: UUID) -> list[str]:
 
 async def _find_held_lanes(runtime: Runtime) -> list[LaneView]:
     async with runtime.database.begin() as session:
-        return [lane for lane in await find_lanes(session) if lane.paused or lane.closed_seconds]
+        return [lane for lane in await find_lanes(session) if lane.held_up is not None]

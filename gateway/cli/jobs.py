@@ -1,17 +1,14 @@
 """`pressroom jobs`: what each job is doing, and why."""
 
 import datetime as dt
-import sys
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gateway.cli.cancelling import cancel_jobs
+from gateway.cli import job_acts
 from gateway.cli.console import (
-    FAILED,
-    confirm,
     make_table,
     notes,
     out,
@@ -27,10 +24,9 @@ from models.artifact import list_artifacts
 from models.delivery import list_deliveries
 from models.doubt import list_doubtful_jobs, sum_doubts, sum_doubts_by_key
 from models.fairness import USUAL
-from models.job import TERMINAL, Job, JobState
+from models.job import Job, JobState
 from models.job_queries import JobFilter, get_job, list_attempts, list_jobs
 from models.key import list_keys
-from tasks import control
 from tasks.results import (
     describe_attempt,
     describe_delivery,
@@ -42,7 +38,9 @@ from tasks.retry_policy import find_advice
 from workers.runtime import Runtime
 from workers.trace_context import find_trace_id
 
-jobs_app = typer.Typer(help="List, show, cancel and retry jobs.", no_args_is_help=True)
+jobs_app = typer.Typer(
+    help="List and show jobs; cancel, retry and move them.", no_args_is_help=True
+)
 
 STATE_STYLES = {
     JobState.COMPLETED: "green",
@@ -250,82 +248,8 @@ def doubts(
     run(body)
 
 
-@jobs_app.command()
-def retry(
-    given: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or the ends of them.")],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Run jobs again that ended without a result, under their ids. What it costs is new.
-
-    Exits with 1 if one of them runs, has a result, or was cancelled.
-
-    Example:
-
-        pressroom jobs retry a594a4e386bc
-    """
-
-    async def body(runtime: Runtime) -> None:
-        async with runtime.database.begin() as session:
-            ids = [await resolve_id(session, "jobs", one) for one in given]
-        retried = await control.retry(runtime, ids)
-        said = {str(one): "queued" if one in retried else "not to be retried" for one in ids}
-        if as_json:
-            print_json(said)
-        else:
-            for one, what in said.items():
-                out.print(f"{one}  {what}", highlight=False)
-        if len(retried) < len(ids):
-            raise typer.Exit(FAILED)
-
-    run(body)
-
-
-@jobs_app.command()
-def cancel(
-    given: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or the ends of them.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Stay until the upstream has ended them.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Cancel jobs: queued ones at once, running ones at the upstream, which may still bill them.
-
-    The upstream takes a hundred cancels in ten seconds; more wait their turn.
-
-    Exits with 1 if one of them had ended before.
-
-    Example:
-
-        pressroom jobs cancel a594a4e386bc 249d250cf543
-    """
-
-    async def body(runtime: Runtime) -> None:
-        async with runtime.database.begin() as session:
-            ids = [await resolve_id(session, "jobs", one) for one in given]
-        # A script that names its jobs has said enough.
-        confirm(
-            f"Cancel {len(ids):,} job{'' if len(ids) == 1 else 's'}?",
-            yes=yes or not sys.stdin.isatty(),
-        )
-        changed = await cancel_jobs(runtime, ids, wait=wait)
-        said = {
-            str(one): "had ended"
-            if one not in changed
-            else "cancelled"
-            if changed[one] in TERMINAL
-            else "will be cancelled at the upstream"
-            for one in ids
-        }
-        if as_json:
-            print_json(said)
-        else:
-            for one, what in said.items():
-                out.print(f"{one}  {what}", highlight=False)
-        if len(changed) < len(ids):
-            raise typer.Exit(FAILED)
-
-    run(body)
+for command in (job_acts.retry, job_acts.cancel, job_acts.prioritize):
+    jobs_app.command()(command)
 
 
 def _tell(job: Job, why: str) -> Table:

@@ -5,9 +5,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from gateway.audit_facts import terms_of_key
+from gateway.cli.actor import cli_actor
 from gateway.cli.console import confirm, make_table, notes, out, print_json, run, say_id
 from gateway.cli.ids import resolve_id
 from gateway.key_facts import describe_issued, describe_key
+from models.audit import Action, note_act
 from models.fairness import WEIGHTS
 from models.key import (
     IssuedKey,
@@ -74,6 +77,13 @@ def create(
                 result_cache=result_cache,
                 weight=weight,
             )
+            await note_act(
+                session,
+                cli_actor(),
+                Action.KEY_CREATE,
+                issued.row.id,
+                after=terms_of_key(issued.row),
+            )
         show_issued(runtime, issued, as_json=as_json)
 
     run(body)
@@ -126,7 +136,12 @@ def weigh_(given: Given, weight: Annotated[float, WEIGHT_ARGUMENT], as_json: Jso
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
             key_id = await resolve_id(session, "api_keys", given)
+            before = terms_of_key(await get_key(session, key_id))
             row = await weigh_key(session, key_id, weight=weight)
+            after = terms_of_key(row)
+            await note_act(
+                session, cli_actor(), Action.KEY_WEIGH, key_id, before=before, after=after
+            )
         if as_json:
             print_json(describe_key(row))
         else:
@@ -155,12 +170,12 @@ def rotate(
 
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
+            key_id = await resolve_id(session, "api_keys", given)
+            told = {"grace_seconds": grace, "webhook_secret": webhook_secret}
             issued = await rotate_key(
-                session,
-                await resolve_id(session, "api_keys", given),
-                grace_seconds=grace,
-                webhook_secret=webhook_secret,
+                session, key_id, grace_seconds=grace, webhook_secret=webhook_secret
             )
+            await note_act(session, cli_actor(), Action.KEY_ROTATE, key_id, after=told)
         show_issued(runtime, issued, as_json=as_json)
 
     run(body)
@@ -199,7 +214,12 @@ def revoke(
             row = await get_key(session, await resolve_id(session, "api_keys", given))
         confirm(f"Revoke the key {row.name!r} for good?", yes=yes)
         async with runtime.database.begin() as session:
+            before = terms_of_key(await get_key(session, row.id))
             row = await revoke_key(session, row.id)
+            after = terms_of_key(row)
+            await note_act(
+                session, cli_actor(), Action.KEY_REVOKE, row.id, before=before, after=after
+            )
         if as_json:
             print_json(describe_key(row))
         else:

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from gateway.cli.actor import cli_actor
 from gateway.cli.console import FAILED, confirm, notes, out, print_json, run
 from gateway.cli.ids import resolve_schedule
 from gateway.cli.inputs import BadInput
 from gateway.schedule_facts import describe_runs, say_time
 from gateway.words import say_usd
+from models.audit import Action, note_act
 from models.schedule import Schedule, get_schedule, read_clock
 from models.schedule_run import RunOutcome, get_run
 from tasks.campaigns.cron import Cron
@@ -41,6 +43,8 @@ def start_run(given: Given, yes: Yes = False, as_json: Json = False) -> None:
         confirm(f"Run {_say_cost(schedule, 1)}?", yes=yes)
         async with runtime.database.begin() as session:
             due = await run_schedule(session, schedule.id)
+            after = {"due_at": due.isoformat()}
+            await note_act(session, cli_actor(), Action.SCHEDULE_RUN, schedule.name, after=after)
             now = await read_clock(session)
         await tick_schedule(runtime, schedule.id, now)
         async with runtime.database.begin() as session:
@@ -106,6 +110,14 @@ def backfill(
             confirm(f"Run {said}?", yes=yes)
             async with runtime.database.begin() as session:
                 waiting = await backfill_schedule(session, schedule.id, **spell, at_once=at_once)
+                after = {
+                    **{name: moment.isoformat() for name, moment in spell.items()},
+                    "at_once": at_once,
+                    "fires": waiting,
+                }
+                await note_act(
+                    session, cli_actor(), Action.SCHEDULE_BACKFILL, schedule.name, after=after
+                )
             await tick_schedule(runtime, schedule.id, now)
             how = "at once" if at_once else "one after the other"
             held = "" if at_once or schedule.paused_at is None else ", once it is resumed"

@@ -7,6 +7,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from gateway.audit_facts import action_on_schedule, terms_of_schedule
+from gateway.cli.actor import cli_actor
 from gateway.cli.console import confirm, make_table, notes, out, print_json, run, say_id
 from gateway.cli.ids import resolve_schedule
 from gateway.cli.inputs import BadInput
@@ -15,6 +17,7 @@ from gateway.cli.schedule_runs import Given, Json, Yes, backfill, start_run
 from gateway.cli.specs import Planned, SpecPath, keep_rows, plan_spec, show_plan
 from gateway.schedule_facts import describe_fires, describe_runs, describe_schedule
 from gateway.words import say_usd
+from models.audit import Action, note_act
 from models.schedule import (
     Overlap,
     Schedule,
@@ -83,6 +86,8 @@ def add(
                 contents=contents,
                 paused=paused,
             )
+            after = terms_of_schedule(schedule)
+            await note_act(session, cli_actor(), Action.SCHEDULE_CREATE, schedule.name, after=after)
         _say_changed(schedule, "added", as_json=as_json)
 
     run(body)
@@ -246,8 +251,17 @@ def edit(
             if planned.spec.schedule is not None:
                 timetable = planned.spec.schedule.model_dump()
         async with runtime.database.begin() as session:
+            before = terms_of_schedule(await get_schedule(session, schedule_id, hold=True))
             schedule = await change_schedule(
                 session, schedule_id, changes={**timetable, **changes}, contents=contents
+            )
+            await note_act(
+                session,
+                cli_actor(),
+                Action.SCHEDULE_EDIT,
+                schedule.name,
+                before=before,
+                after=terms_of_schedule(schedule),
             )
         _say_changed(schedule, "changed", as_json=as_json)
 
@@ -291,6 +305,10 @@ def remove(given: Given, yes: Yes = False) -> None:
         confirm(f"Remove {schedule.name!r}?", yes=yes)
         async with runtime.database.begin() as session:
             await remove_schedule(session, schedule.id)
+            before = terms_of_schedule(schedule)
+            await note_act(
+                session, cli_actor(), Action.SCHEDULE_REMOVE, schedule.name, before=before
+            )
         notes.print(escape(f"removed {schedule.name}"))
 
     run(body)
@@ -303,8 +321,16 @@ schedules_app.command()(backfill)
 def _set_paused(given: str, *, paused: bool) -> None:
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
-            schedule = await change_schedule(
-                session, await resolve_schedule(session, given), paused=paused
+            schedule_id = await resolve_schedule(session, given)
+            before = terms_of_schedule(await get_schedule(session, schedule_id, hold=True))
+            schedule = await change_schedule(session, schedule_id, paused=paused)
+            await note_act(
+                session,
+                cli_actor(),
+                action_on_schedule(changed=False, paused=paused),
+                schedule.name,
+                before=before,
+                after=terms_of_schedule(schedule),
             )
         _say_changed(schedule, "changed", as_json=False)
 

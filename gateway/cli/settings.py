@@ -10,9 +10,11 @@ from pydantic import SecretStr, ValidationError
 from rich.console import Group
 from rich.markup import escape
 
+from gateway.cli.actor import cli_actor
 from gateway.cli.console import USAGE, fail, make_table, notes, out, print_json, run
+from models.audit import Action, note_act
 from models.errors import DatabaseUnavailable
-from models.setting import delete_setting, get_settings, put_setting
+from models.setting import delete_setting, get_settings, lock_settings, put_setting
 from workers.operator_settings import OperatorSettings
 from workers.runtime import Runtime
 from workers.settings import Settings
@@ -73,11 +75,21 @@ def set_(name: str, value: Annotated[str, typer.Argument(help="JSON if it parses
 
     async def body(runtime: Runtime) -> None:
         async with runtime.database.begin() as session:
+            await lock_settings(session)
+            before = await get_settings(session)
             try:
-                OperatorSettings.model_validate({**await get_settings(session), name: parsed})
+                OperatorSettings.model_validate({**before, name: parsed})
             except ValidationError as error:
                 fail(_say_invalid(name, error), code=USAGE)
             await put_setting(session, name=name, value=parsed)
+            await note_act(
+                session,
+                cli_actor(),
+                Action.SETTING_SET,
+                name,
+                before={"value": before[name]} if name in before else None,
+                after={"value": parsed},
+            )
         notes.print(escape(f"{name} is {json.dumps(parsed)}; workers see it within seconds"))
 
     run(body)
@@ -96,7 +108,12 @@ def unset(name: str) -> None:
         if name not in OperatorSettings.model_fields:
             fail(_say_names(name), code=USAGE)
         async with runtime.database.begin() as session:
+            await lock_settings(session)
+            before = await get_settings(session)
             await delete_setting(session, name=name)
+            if name in before:
+                told = {"value": before[name]}
+                await note_act(session, cli_actor(), Action.SETTING_UNSET, name, before=told)
         notes.print(f"{name} is back to its default")
 
     run(body)

@@ -18,6 +18,7 @@ from uuid import UUID
 import typer
 from rich.markup import escape
 
+from gateway.cli.actor import cli_actor
 from gateway.cli.console import (
     ASK_ABOVE_USD,
     USAGE,
@@ -31,6 +32,7 @@ from gateway.cli.console import (
 )
 from gateway.cli.follow import follow_to_its_end
 from gateway.cli.plan_view import draw_plan, say_plan
+from models.audit import Action, note_act
 from models.base import new_id
 from models.errors import DatabaseUnavailable
 from models.result_cache import Wanted, find_results
@@ -262,7 +264,7 @@ async def _add(runtime: Runtime, planned: Planned, *, name: str | None) -> UUID:
     key = await keep_rows(runtime, planned)
     endpoints = list(planned.plan.per_endpoint)
     async with runtime.database.begin() as session:
-        return await open_campaign(
+        campaign_id = await open_campaign(
             session,
             planned.spec,
             name=name or planned.spec.name,
@@ -270,3 +272,10 @@ async def _add(runtime: Runtime, planned: Planned, *, name: str | None) -> UUID:
             rows_key=key,
             planned=planned.plan.jobs,
         )
+        after = {
+            "name": name or planned.spec.name,
+            "jobs": planned.plan.jobs,
+            "estimate_usd": float(planned.plan.usd),
+        }
+        await note_act(session, cli_actor(), Action.CAMPAIGN_START, campaign_id, after=after)
+        return campaign_id

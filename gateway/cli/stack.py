@@ -9,13 +9,18 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
+from gateway.audit_facts import terms_of_key
+from gateway.cli.actor import cli_actor
 from gateway.cli.console import fail, make_table, notes, read_settings
 from gateway.words import say_seconds
+from models.audit import Action, note_act
 from models.custody import Custody, measure_custody
 from models.database import Database
 from models.errors import DatabaseUnavailable
 from models.key import IssuedKey, Scope, has_keys, issue_key
+from workers.maintenance import find_maintenance
 from workers.settings import Settings
 from workers.stack.lifecycle import bring_up, flower_url, take_down
 from workers.stack.plan import count_workers
@@ -94,7 +99,10 @@ async def _issue_first_key(settings: Settings) -> IssuedKey | None:
         async with database.begin() as session:
             if await has_keys(session):
                 return None
-            return await issue_key(session, name="first", scopes=[Scope.RUN, Scope.OPERATE])
+            issued = await issue_key(session, name="first", scopes=[Scope.RUN, Scope.OPERATE])
+            after = terms_of_key(issued.row)
+            await note_act(session, cli_actor(), Action.KEY_CREATE, issued.row.id, after=after)
+            return issued
     finally:
         await database.close()
 
@@ -117,12 +125,17 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
     """
     settings = read_settings()
     states = Supervisor(settings).states()
-    custody = asyncio.run(_measure_custody(settings)) if states else None
+    custody, maintenance = None, None
+    if states:
+        custody, maintenance = asyncio.run(_look(settings))
     if as_json:
-        out.print_json(json.dumps(describe(settings, states, custody)))
+        told = describe(settings, states, custody)
+        out.print_json(json.dumps({**told, "maintenance": maintenance}))
     elif states:
         show_stack(settings)
         show_custody(custody)
+        if maintenance is not None:
+            out.print(f"[yellow]{escape(maintenance)}[/yellow]: nothing is submitted")
     else:
         notes.print(
             f"no stack is up in {settings.data_dir}; start one with [bold]pressroom up[/bold]"
@@ -131,14 +144,17 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
         raise typer.Exit(1)
 
 
-async def _measure_custody(settings: Settings) -> Custody | None:
-    """None if the database does not say: `pressroom doctor` tells why."""
+async def _look(settings: Settings) -> tuple[Custody | None, str | None]:
+    """Custody, and why nothing is submitted if that is so; None if the database does not say:
+    `pressroom doctor` tells why.
+    """
     database = Database(settings.database_dsn, name="cli")
     try:
         async with asyncio.timeout(CUSTODY_SECONDS), database.begin() as session:
-            return await measure_custody(session)
+            maintenance = await find_maintenance(session)
+            return await measure_custody(session), str(maintenance) if maintenance else None
     except (DatabaseUnavailable, TimeoutError):
-        return None
+        return None, None
     finally:
         await database.close()
 

@@ -22,6 +22,7 @@ from gateway.callers import Reading, Running
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
 from gateway.state import get_links, get_state
+from gateway.submission import refuse_in_maintenance
 from gateway.upstream_api.jobs import resolve
 from gateway.upstream_api.run_body import read_run_body
 from models import batch as batches
@@ -56,6 +57,7 @@ routes = APIRouter(prefix="/v2/{endpoint}/batch", tags=["the upstream's protocol
 async def create(request: Request, endpoint: str, caller: Running) -> Response:
     """Of an array of `{input}`, which may be empty. Nothing runs before it is finalized."""
     listed = resolve(request, endpoint)
+    await refuse_in_maintenance(get_state(request))
     body = await _read_body(request)
     inputs = await _check(request, listed, body.get("requests", []))
     batch = Batch(id=new_id(), key_id=caller.key_id, endpoint=listed, name=_read_name(body))
@@ -162,6 +164,7 @@ async def read_requests(
 @routes.post("/{batch_id}/finalize", summary="Enqueue a batch")
 async def finalize(request: Request, endpoint: str, batch_id: str, caller: Running) -> Response:
     """Its requests become jobs, and no more can be added. Safe to repeat."""
+    await refuse_in_maintenance(get_state(request))
     from_states = (BatchState.DRAFT, BatchState.FINALIZED)
     async with _open(request, endpoint, batch_id, caller, *from_states) as (_, batch):
         batch.state = BatchState.FINALIZED

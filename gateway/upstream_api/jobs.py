@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from endpoints.client import RUN_BODY_BYTES, RUNSYNC_BODY_BYTES
+from gateway.actors import actor_of
 from gateway.bodies import read_object
 from gateway.callers import Reading, Running
 from gateway.disconnect import unless_gone
@@ -84,7 +85,7 @@ async def cancel(request: Request, endpoint: str, job_id: str, caller: Running) 
     """One that is with the upstream is stopped there; one that had ended is answered with how."""
     state = get_state(request)
     job = await find_job(request, endpoint, job_id, caller)
-    changed = await control.cancel(state.runtime, [job.id])
+    changed = await control.cancel(state.runtime, [job.id], by=actor_of(request, caller))
     if changed.get(job.id) not in (None, *TERMINAL):
         await state.ends.wait([job.id], seconds=CANCEL_SECONDS)
     job = await find_job(request, endpoint, job_id, caller)
@@ -96,7 +97,8 @@ async def cancel(request: Request, endpoint: str, job_id: str, caller: Running) 
 async def retry(request: Request, endpoint: str, job_id: str, caller: Running) -> Response:
     """Under its id; what it was is dropped. For jobs that are FAILED or TIMED_OUT."""
     job = await find_job(request, endpoint, job_id, caller)
-    if not await control.retry(get_state(request).runtime, [job.id]):
+    by = actor_of(request, caller)
+    if not await control.retry(get_state(request).runtime, [job.id], by=by):
         raise ApiError(
             HTTPStatus.BAD_REQUEST,
             f"the job is {say_status(job.state)}; FAILED or TIMED_OUT was wanted",
@@ -110,7 +112,8 @@ async def purge_queue(request: Request, endpoint: str, caller: Running) -> Respo
     """Of the key's own jobs; those that run go on."""
     name = resolve(request, endpoint)
     runtime = get_state(request).runtime
-    removed = await control.purge(runtime, name, owner=caller.key_id)
+    by = actor_of(request, caller)
+    removed = await control.purge(runtime, name, owner=caller.key_id, by=by)
     await _wait_for_all(request, removed, seconds=CANCEL_SECONDS)
     reply = {"removed": len(removed), "status": "completed"}
     return JsonResponse(reply, headers=request.state.limits)

@@ -27,7 +27,7 @@ from gateway.disconnect import ClientGone, unless_gone
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
-from gateway.submission import METHOD, ROUTE, conflict
+from gateway.submission import METHOD, ROUTE, conflict, refuse_in_maintenance
 from gateway.upstream_api.call import OUR_KEY, Call
 from gateway.upstream_api.completion import split_events
 from gateway.upstream_api.jobs import resolve
@@ -107,6 +107,7 @@ async def _complete(request: Request, endpoint: str, caller: Caller, *, path: st
             job_id=job.id,
             request_hash=hash_json([name, path, body]),
         )
+    await refuse_in_maintenance(state, unsent=False)
     async with AsyncExitStack() as held:
         try:
             await held.enter_async_context(

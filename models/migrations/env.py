@@ -5,6 +5,7 @@ from alembic import context
 import models.announcement
 import models.artifact
 import models.attempt
+import models.audit
 import models.batch
 import models.budget
 import models.campaign

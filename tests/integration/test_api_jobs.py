@@ -517,13 +517,13 @@ async def test_a_streamed_text_that_failed_is_not_retried_and_why_is_said(client
     many = await client.post("/api/v1/jobs/retry", json={"filter": {}})
 
     assert "client waited" in assert_problem(response, 409)["detail"]
-    assert many.json() == {"count": 0, "dry_run": True}
+    assert (many.json()["count"], many.json()["dry_run"]) == (0, True)
 
 
 async def test_many_are_counted_first_and_cancelled_when_it_is_meant(
     client, database, issue, gateway_app, monkeypatch
 ):
-    monkeypatch.setattr("gateway.api.job_acts.AT_ONCE", 3)
+    monkeypatch.setattr("tasks.bulk.AT_ONCE", 3)
     others_key, _ = await issue("other", Scope.RUN)
     async with client_of(gateway_app, others_key) as other:
         await create_many(other, 2)
@@ -537,10 +537,10 @@ async def test_many_are_counted_first_and_cancelled_when_it_is_meant(
     done = (await client.post("/api/v1/jobs/cancel", json={**wanted, "dry_run": False})).json()
     again = (await client.post("/api/v1/jobs/cancel", json={**wanted, "dry_run": False})).json()
 
-    assert preview == {"count": 9, "dry_run": True}
+    assert (preview["count"], preview["dry_run"], preview["left"]) == (9, True, 9)
     assert untouched == []
-    assert done == {"count": 9, "dry_run": False}
-    assert again == {"count": 0, "dry_run": False}
+    assert (done["count"], done["left"], done["next"]) == (9, 0, None)
+    assert again["count"] == 0
     async with database.begin() as session:
         rows = await session.execute(select(Job.id, Job.state))
         states = {str(job_id): state for job_id, state in rows}
@@ -550,7 +550,7 @@ async def test_many_are_counted_first_and_cancelled_when_it_is_meant(
 
 
 async def test_many_are_retried_and_each_once(client, database, monkeypatch):
-    monkeypatch.setattr("gateway.api.job_acts.AT_ONCE", 3)
+    monkeypatch.setattr("tasks.bulk.AT_ONCE", 3)
     ids = await create_many(client, 8)
     await end_jobs(database, ids[:7], "failed", reason="upstream_failed")
     await end_jobs(database, ids[6:7], "lost", reason="vanished")
@@ -578,7 +578,7 @@ async def test_many_are_retried_and_each_once(client, database, monkeypatch):
         {"filter": {"state": ["queued"] * 50}},
     ],
 )
-@pytest.mark.parametrize("act", ["cancel", "retry"])
+@pytest.mark.parametrize("act", ["cancel", "retry", "prioritize"])
 async def test_an_act_on_many_that_is_not_clear_is_refused(client, act, body):
     job = await create(client)
 

@@ -50,6 +50,8 @@ OPERATED = {
     for route in ROUTES
     if "/keys" in route[1]
     or "/schedules" in route[1]
+    or "/audit" in route[1]
+    or ("/maintenance" in route[1] and route[0] != "GET")
     or ("/budgets" in route[1] and route[0] != "GET")
     or (route[0] == "PATCH" and "/campaigns" not in route[1])
 }
@@ -65,6 +67,7 @@ BODIES = {
     "/api/v1/jobs/bulk": {"jobs": [{"endpoint": FLUX, "input": {"prompt": "mine"}}]},
     "/api/v1/jobs/cancel": {"filter": {}, "dry_run": False},
     "/api/v1/jobs/retry": {"filter": {}, "dry_run": False},
+    "/api/v1/jobs/prioritize": {"filter": {}, "priority": 7, "dry_run": False},
     "/api/v1/endpoints/{endpoint}/estimate": {"input": {"prompt": "mine"}},
     "/v2/{endpoint}/run": {"input": {"prompt": "mine"}},
     "/v2/{endpoint}/runsync": {"input": {"prompt": "mine"}},

@@ -10,7 +10,8 @@ from models.key import Scope
 from models.lane import StageName, close_lane
 from tasks.poll import POLL
 from tasks.submit import SUBMIT
-from tests.integration.conftest import FLUX, client_of, find_job
+from tasks.sweep import sweep_lanes
+from tests.integration.conftest import FLUX, client_of, find_job, run_until
 from workers.lane import LaneRun
 
 PATH = f"/api/v1/lanes/submit/{FLUX}"
@@ -59,7 +60,7 @@ async def test_what_waits_is_counted_and_listed(client):
     assert listed["due_seconds"] <= 0
     assert listed["why"] == "it is being worked on"
     lane = await read(client)
-    assert {**lane, "due_seconds": None} == {**listed, "due_seconds": None}
+    assert {**lane, **listed, "due_seconds": None} == {**lane, "due_seconds": None}
 
 
 @pytest.mark.usefixtures("emulator")
@@ -276,3 +277,88 @@ async def test_an_estimate_is_what_the_job_then_says(client):
     job = (await client.post("/api/v1/jobs", json={"endpoint": FLUX, **body})).json()
 
     assert estimate["usd"] == job["estimate_usd"] > 0
+
+
+# What operators do to them
+
+
+@pytest.mark.usefixtures("emulator")
+async def test_all_of_a_lane_is_shown(client, operator, runtime):
+    await hand_in(client, 3)
+    await change(operator, per_10_seconds=2)
+    await runtime.operator.get(fresh=True)
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    lane = await read(operator)
+
+    assert lane["places"] == {"queued": 1, "held": 0, "in_flight": 2, "to_store": 0, "to_send": 0}
+    documented = load_catalogue().limit(FLUX, Operation.RUN)
+    assert documented is not None
+    assert lane["limits"]["documented"]["per_10_seconds"] == documented.per_window
+    assert lane["limits"]["operator"] == {"per_10_seconds": 2, "concurrent": None}
+    assert lane["breaker"]["failed_in_a_row"] == 0
+    [share] = lane["shares"]
+    assert (share["name"], share["jobs"], share["first"], share["priority"]) == ("tests", 1, 1, 5)
+    assert (await read(client))["shares"] == []  # names of others' keys
+
+
+async def test_a_limit_beyond_what_is_documented_is_refused_unless_it_is_meant(operator):
+    documented = load_catalogue().limit(FLUX, Operation.RUN)
+    assert documented is not None
+    more = {"per_10_seconds": documented.per_window + 1}
+
+    refused = await operator.patch(PATH, json=more)
+    lane = await read(operator)
+    meant = await change(operator, **more, beyond=True)
+
+    assert refused.status_code == 422
+    assert "beyond" in refused.json()["detail"]
+    assert lane["quota"]["per_window"] == documented.per_window
+    assert meant["quota"]["per_window"] == documented.per_window + 1
+
+
+async def test_of_a_limit_what_is_not_given_stays(operator):
+    await change(operator, per_10_seconds=7)
+
+    lane = await change(operator, concurrent=3)
+
+    assert lane["limits"]["operator"] == {"per_10_seconds": 7, "concurrent": 3}
+
+
+@pytest.mark.usefixtures("emulator")
+async def test_a_lane_that_is_paused_for_a_time_goes_on_by_itself(
+    client, operator, runtime, database
+):
+    await hand_in(client)
+    paused = await change(operator, paused=True, pause_seconds=90, reason="new prices")
+    await sweep_lanes(runtime)
+    stopped = await LaneRun(runtime, SUBMIT, FLUX).run()
+    async with database.begin() as session:
+        await session.execute(text("UPDATE lanes SET paused_until = now()"))
+
+    await sweep_lanes(runtime)
+
+    assert (paused["state"], paused["paused_reason"]) == ("paused", "new prices")
+    assert paused["why"].endswith("more: new prices")
+    assert stopped == 0
+    assert (await read(operator))["state"] == "open"
+    assert await LaneRun(runtime, SUBMIT, FLUX).run() == 1
+
+
+@pytest.mark.usefixtures("emulator")
+async def test_a_drained_lane_sends_nothing_and_tells_how_much_still_runs(
+    client, operator, runtime
+):
+    sent, waits = await hand_in(client, 2)
+    await change(operator, concurrent=1)
+    await runtime.operator.get(fresh=True)
+    await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    draining = await change(operator, drain=True)
+    [running] = [one for one in (sent, waits) if (await find_job(runtime, one)).attempt]
+    await run_until(runtime, running)
+    drained = await read(operator)
+
+    assert (draining["state"], draining["places"]["in_flight"]) == ("paused", 1)
+    assert (drained["state"], drained["places"]["in_flight"]) == ("paused", 0)
+    assert drained["places"]["queued"] == 1

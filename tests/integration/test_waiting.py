@@ -27,6 +27,7 @@ from models.transitions import (
 from tasks.limits import keep_limits
 from tasks.pause import pause, resume
 from tests.integration.conftest import FLUX
+from workers.maintenance import begin_maintenance
 
 PER_SECOND = 100  # what is documented: 1,000 in 10 s
 
@@ -141,6 +142,37 @@ async def test_a_paused_lane_is_the_cause_and_nothing_is_forecast(add, ask, run)
     assert waiting.cause is Cause.LANE_PAUSED
     assert waiting.why == f"the submit lane of {FLUX} is paused"
     assert (waiting.until, waiting.starts_in_seconds) == (None, None)
+
+
+async def test_a_lane_that_is_paused_for_a_time_says_why_and_until_when(add, ask, run):
+    last = await add(101)
+    await run(set_paused, StageName.SUBMIT, FLUX, paused=True, reason="a price check", seconds=60)
+
+    waiting = await ask(last)
+
+    assert re.match(
+        rf"the submit lane of {FLUX} is paused until .* UTC: a price check; and 100 are before it",
+        waiting.why,
+    )
+    assert waiting.starts_in_seconds == pytest.approx(61, abs=5)
+
+
+async def test_maintenance_is_said_before_all_else_and_of_what_is_in_flight_not_at_all(
+    add, ask, run, claim
+):
+    flying = await add()
+    [row] = await claim()
+    await run(move_jobs, [accept(flying, row.lease, upstream_id="u", due_in=4)])
+    waits = await add()
+    await run(set_paused, StageName.SUBMIT, FLUX, paused=True)
+    await run(begin_maintenance, reason="a new disk", refuse=False)
+
+    waiting = await ask(waits)
+
+    assert waiting.cause is Cause.MAINTENANCE
+    assert "a new disk" in waiting.why
+    assert waiting.why.endswith(f"; and the submit lane of {FLUX} is paused")
+    assert (await ask(flying)).cause is Cause.UPSTREAM_QUEUE
 
 
 async def test_a_paused_campaign_is_named_and_a_resume_ends_it(add, ask, run, runtime):

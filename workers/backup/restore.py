@@ -26,6 +26,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from models import restore as tables
+from models.audit import Actor
 from models.restore import Carried, Held
 from models.snapshot import count_jobs_by_state, count_rows_of_tables, open_quietly
 from workers.backup.errors import BackupDamaged, BackupFailed, BackupRefused
@@ -57,6 +58,7 @@ class Options:
     forget_present: bool = False  # take nothing over from the database that is replaced
     send_queued: bool = False  # pause no lane
     with_files: bool = True
+    by: Actor | None = None  # whom the audit log names
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def restore_backup(
             restored,
             report,
             carrying=carrying,
-            dry_run=options.dry_run,
+            options=options,
         )
 
 
@@ -211,14 +213,16 @@ def _replace(
     report: Report,
     *,
     carrying: bool,
-    dry_run: bool,
+    options: Options,
 ) -> Restored:
     try:
         with open_quietly(settings.database_dsn, name=APPLICATION) as connection:
             restored = _replace_within(
                 connection, backup, pg_restore, restored, report, carrying=carrying
             )
-            if dry_run:
+            if options.by is not None:
+                tables.note_restore(connection, options.by, taken_at=backup.manifest.taken_at)
+            if options.dry_run:
                 connection.rollback()
     except (DBAPIError, psycopg.Error, BackupDamaged) as error:
         said = " ".join(str(getattr(error, "orig", error)).split())
