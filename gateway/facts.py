@@ -49,7 +49,7 @@ KEPT_SECONDS = 5.0  # what was read is told again for so long, however many ask
 READ_SECONDS = 6.0  # Prometheus gives up after ten
 FORGET_SECONDS = 600.0  # if nobody asks for so long, ends are counted from then on again
 BUDGETS_MOST = 100
-WORKING_MOST = 200  # endpoints of whose bells and quotas Redis is asked
+WORKING_MOST = 100  # endpoints of whose bells and quotas Redis is asked
 OPERATIONS = (Operation.RUN, Operation.STATUS, Operation.CANCEL)
 COUNTED = (JobState.QUEUED, *TERMINAL)
 

@@ -11,8 +11,6 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api import PREFIX
-from gateway.disconnect import ClientGone
-from gateway.errors import CLIENT_CLOSED
 from gateway.state import get_state
 from models import key
 from workers.metrics import OTHER, REGISTRY, note_request
@@ -57,9 +55,6 @@ class CountRequests:
 
         try:
             await self._app(scope, receive, noting)
-        except ClientGone:
-            code = code or CLIENT_CLOSED
-            raise
         finally:
             method = scope["method"] if scope["method"] in METHODS else OTHER
             seconds = seconds or time.perf_counter() - began

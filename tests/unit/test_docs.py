@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.main import COMMANDS
+from gateway.fact_families import make_families
 from models.job import Reason
 from tasks.retry_policy import ENDS, write_table
+from workers.metrics import REGISTRY
 from workers.operator_settings import OperatorSettings
 from workers.settings import Settings
 
@@ -34,6 +36,29 @@ def test_a_setting_is_documented_as_the_program_describes_it(name):
     nothing = default is None or default == ()
 
     assert DOCUMENTED[name] == ("-" if nothing else shown, FIELDS[name].description)
+
+
+def metrics_of_code():
+    """Each by its name: type, labels, and what it is."""
+    for name, family in make_families().items():
+        kind = "counter" if family.counter else "gauge"
+        yield (f"{name}_total" if family.counter else name), kind, family.labels, family.text
+    for collector in REGISTRY._collector_to_names:  # noqa: SLF001 -- nothing else tells labels
+        labels = getattr(collector, "_labelnames", None)
+        if labels is not None:  # else it is prometheus_client's own
+            [metric] = collector.collect()
+            ending = "_total" if metric.type == "counter" else ""
+            yield f"{metric.name}{ending}", metric.type, labels, metric.documentation
+
+
+def test_every_metric_is_documented_as_the_code_has_it_and_no_other():
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    row = re.compile(r"^\| `(pressroom_\w+)` \| (\w+) \| (.+?) \| (.+) \|$", re.MULTILINE)
+
+    assert row.findall(page) == [
+        (name, kind, ", ".join(labels) or "-", text)
+        for name, kind, labels, text in metrics_of_code()
+    ]
 
 
 def test_the_readme_names_only_commands_that_there_are():

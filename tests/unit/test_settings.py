@@ -43,6 +43,8 @@ def test_each_setting_says_what_it_is_for():
         ("worker_threads", "1"),
         ("redis_prefix", ""),
         ("log_level", "loud"),
+        ("metrics_token", "too short"),
+        ("metrics_port", "65300"),  # 256 workers have ports from there on
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_its_name(monkeypatch, name, value):
