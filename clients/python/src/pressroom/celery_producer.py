@@ -20,7 +20,7 @@ _PREFIXED = ("broker_transport_options", "result_backend_transport_options")
 def configure_celery(app: "Celery", *, prefix: str = PREFIX) -> None:
     """Point the app at Pressroom's keys in Redis, before it first connects.
 
-    All of its messages go there then, so tasks of your own want an app of their own.
+    All of its messages go there then, so workers of tasks of your own need it, too.
     """
     for name in _PREFIXED:
         app.conf[name] = {**(app.conf[name] or {}), "global_keyprefix": prefix}
