@@ -46,6 +46,15 @@ from workers.runtime import Runtime, get_process
 from workers.sweep_watch import note_sweep
 
 SWEEP_SECONDS = 30.0  # what one takes at most
+STEPS = (
+    finish_batches,
+    settle_campaigns,
+    keep_limits,
+    resume_expanding,
+    announce_campaigns,
+    tick_schedules,
+    watch_custody,
+)
 
 log = structlog.get_logger()
 
@@ -89,19 +98,21 @@ async def sweep_lanes(runtime: Runtime) -> int:
     for lane in lanes:
         if lane.due and lane.held_up is None:
             rung += await runtime.bells.ring(lane.stage, lane.endpoint)
-    await finish_batches(runtime)
-    await settle_campaigns(runtime)
-    await keep_limits(runtime)
-    await resume_expanding(runtime)
-    await announce_campaigns(runtime)
-    await tick_schedules(runtime)
-    await _shelve(runtime, days=operator.jobs_days)
-    await watch_custody(runtime)
+    await _go_on(runtime, shelve_days=operator.jobs_days)
     if orphans or ended:
         log.warning("jobs_given_up", orphans=orphans, ended=len(ended))
     if set_aside:
         log.error("set_aside", rows=set_aside)
     return rung
+
+
+async def _go_on(runtime: Runtime, *, shelve_days: float) -> None:
+    """Step by step: a process that is to end is waited for, and another sweep does the rest."""
+    for step in STEPS:
+        if runtime.stopping.is_set():
+            return
+        await step(runtime)
+    await _shelve(runtime, days=shelve_days)
 
 
 async def _recall_polls(runtime: Runtime, session: AsyncSession) -> None:

@@ -22,7 +22,8 @@ from models.errors import DatabaseUnavailable
 from workers.app import QUEUES, make_app
 from workers.runtime import get_process
 from workers.settings import Settings
-from workers.sign import Sign, sign_key
+from workers.sign import FORGET_SECONDS, Sign, sign_key
+from workers.watch import own_queue
 
 CANARY_SECONDS = 5.0
 NEWEST = 1000  # messages of a queue among which a canary is, seconds after it was sent
@@ -104,6 +105,59 @@ async def check_queues(settings: Settings) -> str | None:
         app.close()
     silent = ", ".join(sorted(set(QUEUES) - heard))
     return f"no worker took a message from {silent} within {CANARY_SECONDS:.0f} s"
+
+
+async def check_worker(settings: Settings, node: str) -> str | None:
+    """Whether one worker takes messages, within a few seconds.
+
+    Args:
+        node: Celery's name of it: name@host.
+    """
+    app = make_app(settings)
+    queue, token = own_queue(node), new_id()
+    app.amqp.queues.add(queue)
+    key = _canary_key(settings, token.hex)
+    connection = redis.asyncio.Redis.from_url(settings.redis_dsn, decode_responses=True)
+    try:
+        await asyncio.to_thread(
+            app.send_task,
+            "pressroom.canary",
+            args=(queue.name, token.hex),
+            queue=queue.name,
+            ignore_result=True,
+        )
+        # If nobody ever comes to read it.
+        await connection.expire(f"{settings.redis_prefix}{queue.name}", FORGET_SECONDS)
+        for _ in range(round(CANARY_SECONDS / 0.1)):
+            if await connection.sismember(key, queue.name):
+                return None
+            await asyncio.sleep(0.1)
+    except (RedisError, OperationalError) as error:
+        return f"Redis did not answer: {error}"
+    finally:
+        await connection.aclose()
+        app.close()
+    return f"{node} took no message within {CANARY_SECONDS:.0f} s"
+
+
+async def list_signs(settings: Settings) -> dict[str, tuple[float, str | None]]:
+    """Of each worker, on whatever host: how many seconds ago it left a sign, and what is wrong.
+
+    Raises:
+        RedisError: Redis did not answer.
+    """
+    connection = redis.asyncio.Redis.from_url(settings.redis_dsn, decode_responses=True)
+    prefix = sign_key(settings, "")
+    found = {}
+    try:
+        now, _ = await connection.time()
+        async for key in connection.scan_iter(match=f"{prefix}*", count=1000):
+            if left := await connection.get(key):
+                sign = Sign.from_json(left)
+                found[key.removeprefix(prefix)] = (float(now - sign.at), sign.problem(now))
+    finally:
+        await connection.aclose()
+    return found
 
 
 async def find_silent_workers(settings: Settings, connection: redis.asyncio.Redis) -> str | None:
