@@ -379,9 +379,13 @@ def hold_untold(connection: Connection, *, carried: Carried | None) -> list[Held
     )
     connection.execute(
         text("""
-            INSERT INTO lanes (stage, endpoint, paused)
-            SELECT :stage, endpoint, true FROM unnest(CAST(:endpoints AS text[])) AS endpoint
-            ON CONFLICT (stage, endpoint) DO UPDATE SET paused = true
+            INSERT INTO lanes (stage, endpoint, paused, paused_at, paused_reason)
+            SELECT :stage, endpoint, true, now(),
+                'restored from a backup: what waits may have been sent since'
+            FROM unnest(CAST(:endpoints AS text[])) AS endpoint
+            ON CONFLICT (stage, endpoint) DO UPDATE SET paused = true,
+                paused_at = excluded.paused_at, paused_reason = excluded.paused_reason,
+                paused_until = NULL  -- or it would go on by itself
         """),
         {"stage": StageName.SUBMIT, "endpoints": [one.endpoint for one in held]},
     )

@@ -8,6 +8,7 @@ budgets, tells of campaigns that are complete, forgets what is old, and rings ev
 due work.
 """
 
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 import structlog
@@ -47,6 +48,16 @@ from workers.sweep_watch import note_sweep
 from workers.taken import give_back_abandoned
 
 SWEEP_SECONDS = 30.0  # what one takes at most
+STEPS: Sequence[Callable[[Runtime], Awaitable[object]]] = (
+    give_back_abandoned,
+    finish_batches,
+    settle_campaigns,
+    keep_limits,
+    resume_expanding,
+    announce_campaigns,
+    tick_schedules,
+    watch_custody,
+)
 
 log = structlog.get_logger()
 
@@ -90,20 +101,21 @@ async def sweep_lanes(runtime: Runtime) -> int:
     for lane in lanes:
         if lane.due and lane.held_up is None:
             rung += await runtime.bells.ring(lane.stage, lane.endpoint)
-    await give_back_abandoned(runtime)
-    await finish_batches(runtime)
-    await settle_campaigns(runtime)
-    await keep_limits(runtime)
-    await resume_expanding(runtime)
-    await announce_campaigns(runtime)
-    await tick_schedules(runtime)
-    await _shelve(runtime, days=operator.jobs_days)
-    await watch_custody(runtime)
+    await _go_on(runtime, shelve_days=operator.jobs_days)
     if orphans or ended:
         log.warning("jobs_given_up", orphans=orphans, ended=len(ended))
     if set_aside:
         log.error("rows_set_aside", rows=set_aside)
     return rung
+
+
+async def _go_on(runtime: Runtime, *, shelve_days: float) -> None:
+    """Step by step: a process that is to end is waited for, and another sweep does the rest."""
+    for step in STEPS:
+        if runtime.stopping.is_set():
+            return
+        await step(runtime)
+    await _shelve(runtime, days=shelve_days)
 
 
 async def _recall_polls(runtime: Runtime, session: AsyncSession) -> None:

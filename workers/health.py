@@ -24,7 +24,8 @@ from workers.app import QUEUES, make_app
 from workers.redis_client import open_redis, open_sentinel
 from workers.runtime import get_process
 from workers.settings import Settings
-from workers.sign import read_signs
+from workers.sign import FORGET_SECONDS, read_signs
+from workers.watch import own_queue
 
 CANARY_SECONDS = 5.0
 NEWEST = 1000  # messages of a queue among which a canary is, seconds after it was sent
@@ -127,6 +128,49 @@ async def check_queues(settings: Settings) -> str | None:
         app.close()
     silent = ", ".join(sorted(set(QUEUES) - heard))
     return f"no worker took a message from {silent} within {CANARY_SECONDS:.0f} s"
+
+
+async def check_worker(settings: Settings, node: str) -> str | None:
+    """Whether one worker takes messages, within a few seconds.
+
+    Args:
+        node: Celery's name of it: name@host.
+    """
+    app = make_app(settings)
+    queue, token = own_queue(node), new_id()
+    app.amqp.queues.add(queue)
+    key = _canary_key(settings, token.hex)
+    try:
+        async with open_redis(settings, decode_responses=True) as connection:
+            await asyncio.to_thread(
+                app.send_task,
+                "pressroom.canary",
+                args=(queue.name, token.hex),
+                queue=queue.name,
+                ignore_result=True,
+            )
+            # If nobody ever comes to read it.
+            await connection.expire(f"{settings.redis_prefix}{queue.name}", FORGET_SECONDS)
+            for _ in range(round(CANARY_SECONDS / 0.1)):
+                if await connection.sismember(key, queue.name):
+                    return None
+                await asyncio.sleep(0.1)
+    except (RedisError, OperationalError) as error:
+        return f"Redis did not answer: {error}"
+    finally:
+        app.close()
+    return f"{node} took no message within {CANARY_SECONDS:.0f} s"
+
+
+async def list_signs(settings: Settings) -> dict[str, tuple[float, str | None]]:
+    """Of each worker, on whatever host: how many seconds ago it left a sign, and what is wrong.
+
+    Raises:
+        RedisError: Redis did not answer.
+    """
+    async with open_redis(settings, decode_responses=True) as connection:
+        now, signs = await read_signs(settings, connection)
+    return {node: (float(now - sign.at), sign.problem(now)) for node, sign in signs.items()}
 
 
 async def find_silent_workers(settings: Settings, connection: redis.asyncio.Redis) -> str | None:

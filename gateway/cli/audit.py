@@ -1,7 +1,7 @@
 """`pressroom audit`: who did what, when, and how it was before and after."""
 
 import datetime as dt
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
@@ -19,6 +19,7 @@ audit_app = typer.Typer(help="List who did what, and when.", no_args_is_help=Tru
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 SHOWN_CHARACTERS = 80
+UNSHOWN = {"first", "since"}  # in a list: `show` has all
 
 
 @audit_app.command("list")
@@ -113,13 +114,22 @@ def show(
 def _say(line: AuditLine) -> str:
     """What changed, on one line."""
     before, after = line.before or {}, line.after or {}
-    changed = {name: value for name, value in after.items() if before.get(name) != value}
-    said = ", ".join(
+    changed = {
+        name: value
+        for name, value in after.items()
+        if before.get(name) != value and value is not None and name not in UNSHOWN
+    }
+    if not changed and before:
+        return shorten(f"was {_say_terms(before)}", SHOWN_CHARACTERS)
+    return shorten(_say_terms(changed), SHOWN_CHARACTERS)
+
+
+def _say_terms(terms: dict[str, Any]) -> str:
+    return ", ".join(
         f"{name} {value if isinstance(value, str) else orjson.dumps(value).decode()}"
-        for name, value in changed.items()
+        for name, value in terms.items()
         if value is not None
     )
-    return shorten(said, SHOWN_CHARACTERS)
 
 
 def _say_target(target: str) -> str:

@@ -26,6 +26,7 @@ COMMANDS = {
     "endpoints": ("endpoints", "endpoints_app", "List and show endpoints."),
     "keys": ("keys", "keys_app", "Make, list, rotate and revoke API keys."),
     "lanes": ("lanes", "lanes_app", "List lanes; pause, limit, drain and resume them."),
+    "workers": ("workers", "workers_app", "List workers; drain and restart them."),
     "maintenance": ("maintenance", "maintenance_app", "Submit nothing new for a while."),
     "audit": ("audit", "audit_app", "List who did what, and when."),
     "settings": ("settings", "settings_app", "Show settings, and change those of operators."),

@@ -17,6 +17,7 @@ from fastapi.responses import Response
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.actors import actor_of
 from gateway.bodies import parse_object, read_body
 from gateway.callers import Reading, Running
 from gateway.errors import ApiError
@@ -27,6 +28,7 @@ from gateway.upstream_api.jobs import resolve
 from gateway.upstream_api.run_body import read_run_body
 from models import batch as batches
 from models.artifact import Artifact, list_artifacts
+from models.audit import Action, note_act
 from models.base import new_id
 from models.batch import Batch, BatchState
 from models.errors import NotFound
@@ -180,6 +182,9 @@ async def cancel(request: Request, endpoint: str, batch_id: str, caller: Running
         batch.state = BatchState.CANCELLED
         waiting = await batches.find_waiting_jobs(session, batch.id)
         changed = await cancel_jobs(session, job_ids=waiting)
+        told = {"batch": str(batch.id), "jobs": len(changed)}
+        actor = actor_of(request, caller)
+        await note_act(session, actor, Action.JOBS_CANCEL, f"{len(changed)} jobs", after=told)
     to_stop = {of for state, of in changed.values() if state in IN_FLIGHT}
     await get_state(request).runtime.bells.ring_each(StageName.CANCEL, to_stop)
     return await read(request, endpoint, batch_id, caller)

@@ -22,6 +22,7 @@ from sqlalchemy import make_url, text
 
 import tasks.expand
 from models.artifact import list_artifacts
+from models.audit import Action, Actor, AuditFilter, list_acts
 from models.base import Base
 from models.campaign import add_campaign, advance
 from models.campaign_figures import count_jobs
@@ -44,6 +45,7 @@ from tasks.intake import Request, check_request, enqueue
 from tasks.poll import POLL
 from tasks.schedules import Contents, create_schedule
 from tasks.submit import SUBMIT
+from tasks.sweep import sweep_lanes
 from tasks.tick import tick_schedule, tick_schedules
 from workers.app import make_app
 from workers.backup.errors import BackupDamaged, BackupFailed, BackupRefused, NoBackup
@@ -364,13 +366,21 @@ async def test_nothing_is_sent_that_may_have_been_until_an_operator_says_so(
         done = await add_jobs(runtime, 1)
         await run_to_the_end(runtime, done)
         queued = await add_jobs(runtime, 2)
+        async with runtime.database.begin() as session:  # until a time that is past by then
+            await set_paused(session, StageName.SUBMIT, FLUX, paused=True, seconds=0)
     await back_up(settings, root)
     execute(settings, DAMAGES[damage])
 
-    restored = await restore(settings, root, forget_present=damage == "the database is gone")
+    restored = await restore(
+        settings, root, forget_present=damage == "the database is gone", by=Actor("tests")
+    )
 
     assert [(one.endpoint, one.jobs) for one in restored.held] == [(FLUX, 2)]
     async with installation(settings) as runtime:
+        async with runtime.database.begin() as session:
+            [noted] = await list_acts(session, AuditFilter(actor="tests"), limit=10)
+        assert noted.action == Action.DATABASE_RESTORE
+        await sweep_lanes(runtime)
         assert await LaneRun(runtime, SUBMIT, FLUX).run() == 0
         assert await sent(emulator) == 1
         async with runtime.database.begin() as session:

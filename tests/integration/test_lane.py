@@ -464,3 +464,20 @@ async def test_a_bad_request_names_every_problem_and_leaves_nothing(runtime):
     assert "prompt" in text
     assert "64" in text
     assert "did you mean" in text
+
+
+async def test_a_sweep_does_not_hold_up_a_process_that_is_to_end(runtime, monkeypatch):
+    done = []
+
+    async def first(runtime):
+        done.append("first")
+        runtime.stopping.set()
+
+    async def second(_runtime):
+        done.append("second")
+
+    monkeypatch.setattr("tasks.sweep.STEPS", (first, second))
+
+    await sweep_lanes(runtime)
+
+    assert done == ["first"]
