@@ -26,7 +26,7 @@ from workers.health import check_database, check_http, check_queues, check_redis
 from workers.maintenance import find_maintenance
 from workers.settings import Settings
 from workers.stack.lifecycle import emulator_health, gateway_health
-from workers.store import open_store, read, write
+from workers.store import open_store, read, say_error, write
 
 PROBED_ENDPOINT = "black-forest-labs-flux-1-schnell"
 LOW_DISK_BYTES = 2 * 1024**3
@@ -89,7 +89,7 @@ async def examine(settings: Settings, *, only: Sequence[str] | None = None) -> l
         "workers": (check_queues, f"{up}; look into DATA_DIR/logs/worker-*.log"),
         "upstream": (check_upstream, upstream_advice(settings)),
         "gateway": (check_gateway, f"{up}; without it lost replies are not found again"),
-        "store": (check_store, "correct PRESSROOM_STORE_URL and the store's credentials"),
+        "store": (check_store, "make room, or correct PRESSROOM_STORE_URL and the store's credentials"),
         "disk": (check_disk, "make room, or set PRESSROOM_STORE_URL to a bucket"),
         "lanes": (
             check_lanes,
@@ -147,8 +147,8 @@ async def check_upstream(settings: Settings) -> str | None:
 
 def upstream_advice(settings: Settings) -> str:
     if settings.emulated:
-        return "start the stack with `pressroom up`"
-    return "check PRESSROOM_UPSTREAM_URL and PRESSROOM_UPSTREAM_KEY"
+        return "start the stack with `pressroom up`; if it is, its faults or limits are in the way"
+    return "check PRESSROOM_UPSTREAM_URL and PRESSROOM_UPSTREAM_KEY; a 429 or 5xx goes by itself"
 
 
 async def check_gateway(settings: Settings) -> str | None:
@@ -164,7 +164,7 @@ async def check_store(settings: Settings) -> str | None:
         found = await read(store, key)
         await asyncio.to_thread(obstore.delete, store, key)
     except (StoreError, OSError, ValueError) as error:
-        return f"{settings.store_base}: {error}"
+        return f"{settings.store_base}: {say_error(error)}"
     return None if found == b"probe" else f"{settings.store_base}: what was written was not read"
 
 
