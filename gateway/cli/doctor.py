@@ -89,7 +89,7 @@ async def examine(settings: Settings, *, only: Sequence[str] | None = None) -> l
         "workers": (check_queues, f"{up}; look into DATA_DIR/logs/worker-*.log"),
         "upstream": (check_upstream, upstream_advice(settings)),
         "gateway": (check_gateway, f"{up}; without it lost replies are not found again"),
-        "store": (check_store, "make room, or correct PRESSROOM_STORE_URL and the store's credentials"),
+        "store": (check_store, "make room, or correct PRESSROOM_STORE_URL and its credentials"),
         "disk": (check_disk, "make room, or set PRESSROOM_STORE_URL to a bucket"),
         "lanes": (
             check_lanes,
