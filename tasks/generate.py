@@ -12,6 +12,7 @@ which is also that of none, is our usual 5, and 9, which goes last, our 0.
 
 import datetime as dt
 import time
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -128,6 +129,8 @@ def generate(
                 finish_within,
             ),
         )
+        if not asked.ignore_result:
+            _note_taken(self.app, asked.id, endpoint)
         process.loop.run(take_in(process.runtime, request, kept), seconds=RECORD_SECONDS)
     except (DatabaseUnavailable, TimeoutError) as error:
         trace.refused(error)
@@ -146,6 +149,12 @@ def generate(
     said = f"refused, for {len(refusal.problems)} reasons that its result has"
     self.send_event("task-failed", name=self.name, exception=said, traceback="")
     raise Ignore
+
+
+def _note_taken(app: Celery, task_id: str, endpoint: str) -> None:
+    """Its state is STARTED from now on; before there is a job, which may end at once."""
+    with suppress(RedisError):  # then it is PENDING until the end
+        app.backend.store_result(task_id, {"endpoint": endpoint}, states.STARTED)
 
 
 def _is_revoked(app: Celery, task_id: str) -> bool:

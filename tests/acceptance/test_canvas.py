@@ -375,6 +375,15 @@ def test_a_countdown_is_kept_by_the_job_and_not_by_a_message(generation, stack):
     assert time.monotonic() - started >= 4
 
 
+def test_what_is_written_down_is_started_and_says_where(generation, stack):
+    sent = generation().apply_async(countdown=3)
+    wait_until(lambda: read_job(stack, sent.id))
+
+    assert (sent.state, sent.info) == ("STARTED", {"endpoint": QUICK})
+    sent.get(timeout=SECONDS)
+    assert sent.state == "SUCCESS"
+
+
 def test_what_has_not_begun_when_it_expires_is_revoked_as_expired(generation):
     sent = generation().apply_async(countdown=60, expires=2)
 
