@@ -47,7 +47,8 @@ def make_families() -> dict[str, Family]:
             lane,
         ),
         "pressroom_unsent_seconds": Family(
-            "For how long jobs have been due without any being sent; paused lanes aside.",
+            "For how long jobs have been due without any being sent; "
+            "paused lanes and maintenance aside.",
             ("endpoint",),
         ),
         "pressroom_lane_blocked": Family(

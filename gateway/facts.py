@@ -125,8 +125,9 @@ class FactReader:
             families["pressroom_jobs"].add(each.jobs, name_endpoint(each.endpoint), each.state)
         working = [*(each.endpoint for each in open_jobs), *(lane.endpoint for lane in lanes)]
         self._working = list(dict.fromkeys(working))[:WORKING_MOST]
+        resting = self._operator.maintenance is not None
         for lane in lanes:
-            _tell_lane(families, lane, sent.get(lane.endpoint, math.inf))
+            _tell_lane(families, lane, sent.get(lane.endpoint, math.inf), resting=resting)
         _tell_custody(families, custody, clock=clock_of(self._runtime.settings))
         _tell_doubts(families, doubts)
         for budget in budgets:
@@ -189,7 +190,13 @@ async def _bounded(reading: Coroutine[Any, Any, Families]) -> Families | None:
     return {name: family for name, family in read.items() if family.values}
 
 
-def _tell_lane(families: Families, lane: LaneFigures, sent_seconds: float) -> None:
+def _tell_lane(
+    families: Families, lane: LaneFigures, sent_seconds: float, *, resting: bool
+) -> None:
+    """
+    Args:
+        resting: nothing is submitted, for maintenance.
+    """
     name = name_endpoint(lane.endpoint)
     if lane.closed_seconds:
         families["pressroom_lane_cooldown_seconds"].at_least(lane.closed_seconds, lane.stage, name)
@@ -199,7 +206,7 @@ def _tell_lane(families: Families, lane: LaneFigures, sent_seconds: float) -> No
     blocked = families["pressroom_lane_blocked"]
     blocked.at_least(float(lane.paused), lane.stage, name, "paused")
     blocked.at_least(float(lane.closed), lane.stage, name, "closed")
-    if lane.stage is StageName.SUBMIT and not lane.paused:
+    if lane.stage is StageName.SUBMIT and not lane.paused and not resting:
         unsent = min(lane.due_seconds, sent_seconds)
         families["pressroom_unsent_seconds"].at_least(unsent, name)
 

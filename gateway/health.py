@@ -102,10 +102,8 @@ async def _check_lanes(runtime: Runtime) -> str:
         return str(error)
     if maintenance is not None:
         return f"nothing is submitted: {maintenance}"
-    held = [lane for lane in lanes if lane.paused or lane.closed_seconds is not None]
-    if not held:
-        return "ok"
-    first = held[0]
-    why = "paused" if first.paused else f"closed: {first.closed_reason}"
+    held = [
+        f"the {lane.stage} lane of {lane.endpoint} {lane.held_up}" for lane in lanes if lane.held_up
+    ]
     more = f", and {len(held) - 1} more" if len(held) > 1 else ""
-    return f"the {first.stage} lane of {first.endpoint} is {why}{more}"
+    return f"{held[0]}{more}" if held else "ok"

@@ -161,7 +161,7 @@ async def refuse_in_maintenance(state: GatewayState, *, unsent: bool = True) -> 
     if maintenance is not None and (maintenance.refuse or not unsent):
         raise ApiError(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            f"{maintenance}; nothing was recorded, come again later",
+            f"{maintenance}; this request was not recorded, come again later",
             headers={"Retry-After": str(MAINTENANCE_SECONDS)},
         )
 

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from endpoints import forecast
 from endpoints.catalogue import Limit, Operation
-from gateway.explain import explain, stage_of
+from gateway.explain import SOON_SECONDS, explain, stage_of
 from gateway.words import say_seconds, say_usd
 from models.artifact import Artifact, ArtifactState
 from models.budget import BudgetState, list_budgets
@@ -34,7 +34,6 @@ from workers.maintenance import find_maintenance
 from workers.operator_settings import UNLIMITED
 from workers.runtime import Runtime
 
-SOON_SECONDS = 1.0
 SOON = "what held it is over; it goes on in a moment"
 
 
@@ -58,7 +57,7 @@ class Cause(enum.StrEnum):
     FILES = "files"  # it has ended; they are not stored yet
 
 
-IN_FLIGHT = {
+CAUSES = {
     JobState.SUBMITTING: Cause.REPLY,
     JobState.UNKNOWN: Cause.OUTCOME,
     JobState.IN_QUEUE: Cause.UPSTREAM_QUEUE,
@@ -224,7 +223,7 @@ def _say_budget(job: Job, budget: BudgetState) -> str:
 
 
 async def _in_flight(runtime: Runtime, session: AsyncSession, job: Job) -> Waiting:
-    waiting = Waiting(why=explain(job, [], {}), cause=IN_FLIGHT[job.state], until=job.next_at)
+    waiting = Waiting(why=explain(job, [], {}), cause=CAUSES[job.state], until=job.next_at)
     if waiting.cause not in {Cause.UPSTREAM_QUEUE, Cause.GENERATION} or job.submitted_at is None:
         return waiting
     learned = await get_durations(session, job.endpoint)

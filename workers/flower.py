@@ -33,7 +33,7 @@ from workers.flower_jobs import GENERATE, JobFeed
 from workers.settings import Settings
 
 USER = "pressroom"
-MAX_TASKS = 10_000  # 5 kB each
+MAX_TASKS = 10_000  # 6.5 kB each
 SAVE_SECONDS = 300  # between two writings of its state, which take up to a second
 COLUMNS = "name,uuid,state,args,result,runtime,received,worker"
 LOOK_SECONDS = 30  # between two looks at which queues the workers take from

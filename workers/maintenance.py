@@ -1,7 +1,7 @@
 """Maintenance: nothing new is submitted upstream; all else goes on, so that nothing is lost there.
 
 It is one of the operators' settings. Every worker reads those again after 5 s, so it holds within
-so long, and a submission that is begun by then (a batch of some hundred at most) is still sent.
+so long, and a submission that is begun by then (a hundred a worker and endpoint) is still sent.
 Asking, cancelling, storing and telling go on; the gateway takes requests, which wait, unless it is
 told to refuse them (503, with Retry-After). What Celery's producers send is always taken.
 """

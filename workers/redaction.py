@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import structlog
 from pydantic import SecretStr
@@ -147,5 +147,16 @@ def _list_secrets(settings: Settings) -> set[str]:
         if not isinstance(value, SecretStr):
             continue
         secret = value.get_secret_value()
-        found.add((urlsplit(secret).password or "") if name.endswith("_url") else secret)
+        found |= _list_passwords(secret) if name.endswith("_url") else {secret}
     return {one for one in found if len(one) >= SHORTEST_SECRET}
+
+
+def _list_passwords(url: str) -> set[str]:
+    """As they are written, and as they are meant; those of options, too."""
+    parts = urlsplit(url)
+    written = {parts.password or ""}
+    for option in parts.query.split("&"):
+        name, _, value = option.partition("=")
+        if SECRET_FIELDS.fullmatch(name):
+            written.add(value)
+    return written | set(map(unquote, written))

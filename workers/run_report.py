@@ -29,7 +29,7 @@ class RunReport:
         self.next_seconds = seconds if known is None else min(known, seconds)
 
     def __str__(self) -> str:
-        """As `claimed 87, completed 31, running 56, next in 1.2 s`."""
+        """As `claimed 87, completed 31, in progress 56, next in 1.2 s`."""
         said = [self.idle or f"claimed {self.claimed:,}"]
         said += [f"{word} {count:,}" for word, count in self.ends.most_common()]
         if self.next_seconds is not None:

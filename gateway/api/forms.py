@@ -175,7 +175,7 @@ class EstimateRequest(Form):
 
 
 class LaneRequest(Form):
-    """What is given is changed. `limit` holds for the endpoint's operation, whatever the stage."""
+    """What is given is changed. A limit holds for the operation of the stage, at this endpoint."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"paused": True}]})
 

@@ -89,6 +89,16 @@ def _check(
     Raises:
         ApiError: 422 it cannot be, or was not meant.
     """
+    pauses = asked.paused or asked.drain
+    if (asked.reason or asked.pause_seconds) and not pauses:
+        said = "reason and pause_seconds are of a pause: paused or drain was wanted with them"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, said)
+    if asked.drain and asked.paused is False:
+        said = "drain pauses the lane, and paused false lets it go on: one of them was wanted"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, said)
+    if asked.reset_limit and override != LimitOverride():
+        said = "reset_limit puts the catalogue's limit back, and another came: one was wanted"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, said)
     if override is not None and not has_limit(stage):
         said = f"the {stage} lane calls no operation of the upstream: it has no limit to change"
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, said)

@@ -180,22 +180,16 @@ async def check_lanes(settings: Settings) -> str | None:
     try:
         async with database.begin() as session:
             maintenance = await find_maintenance(session)
-            held = [
-                lane for lane in await find_lanes(session) if lane.paused or lane.closed_seconds
-            ]
+            lanes = await find_lanes(session)
     except DatabaseUnavailable as error:
         return str(error)
     finally:
         await database.close()
     said = [] if maintenance is None else [f"nothing is submitted: {maintenance}"]
     said += [
-        f"{lane.stage} of {lane.endpoint} is "
-        + (
-            "paused"
-            if lane.paused
-            else f"closed for {lane.closed_seconds:.0f} s: {lane.closed_reason}"
-        )
-        for lane in held
+        f"{lane.stage} of {lane.endpoint} {lane.held_up}"
+        for lane in lanes
+        if lane.paused or lane.closed_seconds
     ]
     return "; ".join(said) or None
 

@@ -362,3 +362,24 @@ async def test_a_drained_lane_sends_nothing_and_tells_how_much_still_runs(
     assert (draining["state"], draining["places"]["in_flight"]) == ("paused", 1)
     assert (drained["state"], drained["places"]["in_flight"]) == ("paused", 0)
     assert drained["places"]["queued"] == 1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"pause_seconds": 60},
+        {"reason": "new prices"},
+        {"paused": False, "drain": True},
+        {"reset_limit": True, "per_10_seconds": 5},
+    ],
+)
+async def test_what_contradicts_itself_or_says_nothing_is_refused_and_changes_nothing(
+    operator, asked
+):
+    before = await read(operator)
+
+    refused = await operator.patch(PATH, json=asked)
+
+    assert refused.status_code == 422
+    assert "wanted" in refused.json()["detail"]
+    assert await read(operator) == before

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from models.job import OnUnknown
 from models.lane import StageName, set_paused
 from tasks.intake import Request, check_request, enqueue
+from workers.maintenance import begin_maintenance
 
 FILE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "examples" / "autoscaling.yaml"
 FLUX = "black-forest-labs-flux-1-schnell"
@@ -59,6 +60,10 @@ async def test_polls_count_once_they_are_late_and_a_paused_lane_does_not(runtime
     await enqueue(runtime, jobs)
     async with database.begin() as session:
         await set_paused(session, StageName.SUBMIT, FLUX, paused=True)
+    assert await ask() == 0
+    async with database.begin() as session:
+        await set_paused(session, StageName.SUBMIT, FLUX, paused=False)
+        await begin_maintenance(session, reason="", refuse=False)
     assert await ask() == 0
     async with database.begin() as session:
         for seconds, job in zip((0, 1, 3, 60), jobs, strict=False):

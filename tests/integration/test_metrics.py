@@ -16,6 +16,7 @@ from models.lane import StageName, close_lane, set_paused
 from models.transitions import NewJob, enqueue_jobs
 from tests.integration.conftest import FLUX, client_of, complete, open_app
 from workers import metrics
+from workers.maintenance import begin_maintenance
 from workers.sign import SILENT_SECONDS, Sign, sign_key
 from workers.sweep_watch import note_sweep
 
@@ -131,6 +132,15 @@ async def test_jobs_that_are_due_while_none_is_sent_are_told_unless_their_lane_i
     assert oldest[FLUX, "submit"] == pytest.approx(300, abs=30)
     assert oldest[paused, "submit"] == pytest.approx(300, abs=30)
     assert after == {(FLUX,): pytest.approx(0, abs=30)}
+
+
+async def test_what_waits_for_maintenance_is_not_told_as_unsent(scrape, run, execute):
+    await enqueue(run, 2)
+    await execute("UPDATE jobs SET next_at = now() - interval '5 minutes'")
+    await run(begin_maintenance, reason="a new disk", refuse=False)
+
+    assert await scrape("pressroom_unsent_seconds") == {}
+    assert (await scrape("pressroom_oldest_due_seconds"))[FLUX, "submit"] > 200
 
 
 async def test_a_closed_lane_blocks_while_something_waits_in_it(scrape, run):

@@ -164,7 +164,11 @@ def test_what_needs_no_secret_is_not_given_it():
 
     assert given == {
         "beat": {"secret PRESSROOM_REDIS_URL"},
-        "flower": {"secret PRESSROOM_REDIS_URL", "secret PRESSROOM_FLOWER_PASSWORD"},
+        "flower": {
+            "secret PRESSROOM_DATABASE_URL",
+            "secret PRESSROOM_REDIS_URL",
+            "secret PRESSROOM_FLOWER_PASSWORD",
+        },
         "migrate": {"secret PRESSROOM_DATABASE_URL"},
     }
 
@@ -249,15 +253,19 @@ def test_whatever_selects_pods_selects_some():
     assert ("Deployment", scaled) in OBJECTS
 
 
-def test_from_outside_the_gateway_alone_is_reached():
+def test_from_outside_the_gateway_alone_is_reached_and_by_prometheus_the_workers():
     open_to = {
-        name
+        name: [rule.get("from") for rule in one["spec"]["ingress"]]
         for (kind, name), one in OBJECTS.items()
         if kind == "NetworkPolicy" and one["spec"].get("ingress")
     }
+    prometheus = {"matchLabels": {"app.kubernetes.io/name": "prometheus"}}
     [rule] = OBJECTS["Ingress", "gateway"]["spec"]["rules"]
 
-    assert open_to == {"gateway"}
+    assert open_to == {
+        "gateway": [None],
+        "worker": [[{"namespaceSelector": {}, "podSelector": prometheus}]],
+    }
     assert [path["backend"]["service"]["name"] for path in rule["http"]["paths"]] == ["gateway"]
     assert all(one["spec"].get("type") is None for (k, _), one in OBJECTS.items() if k == "Service")
 

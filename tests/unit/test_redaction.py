@@ -138,3 +138,16 @@ def test_a_command_warns_on_stderr_and_hides_the_same(capsys):
     structlog.reset_defaults()
     assert (written.out, "thing_done" in written.err) == ("", False)
     assert "prk_*** was refused" in written.err
+
+
+def test_the_passwords_of_urls_are_known_as_they_are_written_and_as_they_are_meant(read_log):
+    read = read_log(
+        database_url="postgresql://press:p%40ssw0rd@db/press",
+        redis_url="redis+sentinel://:ofredis1@a:1,b:2/0?service=x&sentinel_password=ofthewatch",
+    )
+
+    structlog.get_logger().warning(
+        "words_written", text_of_theirs="p@ssw0rd, p%40ssw0rd, ofredis1 and ofthewatch"
+    )
+
+    assert "***, ***, *** and ***" in read()
