@@ -59,7 +59,7 @@ async def test_without_a_worker_requests_are_taken_and_it_is_said(gateway):
             lambda session: close_lane(
                 session, StageName.POLL, FLUX, reason="HTTP 429: slow down", seconds=60
             ),
-            "is closed: HTTP 429: slow down",
+            "s more: HTTP 429: slow down",
         ),
     ],
 )
