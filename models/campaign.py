@@ -20,11 +20,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, new_id
 from models.errors import NotFound, PressroomError
-from models.job import TERMINAL, JobState, Reason
+from models.job import OPEN, JobState, Reason
 from models.key import ApiKey
 
 # States of jobs that have not ended, as an index of the campaign's jobs has them.
-_OPEN = ", ".join(f"'{state.value}'" for state in JobState if state not in TERMINAL)
+_OPEN = ", ".join(f"'{state.value}'" for state in OPEN)
 
 
 class NameTaken(PressroomError):

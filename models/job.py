@@ -60,8 +60,7 @@ TERMINAL = (
     JobState.LOST,
     JobState.REJECTED,
 )
-
-
+OPEN = tuple(state for state in JobState if state not in TERMINAL)
 RETRIABLE = (JobState.FAILED, JobState.TIMED_OUT, JobState.LOST, JobState.REJECTED)
 
 

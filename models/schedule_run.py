@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, word_column
-from models.job import TERMINAL, JobState
+from models.job import OPEN, TERMINAL, JobState
 
 
 class RunOutcome(enum.StrEnum):
@@ -59,7 +59,7 @@ class ScheduleRun(Base):
     ended_at: Mapped[dt.datetime | None]
 
 
-_OPEN = [state.value for state in JobState if state not in TERMINAL]
+_OPEN = [state.value for state in OPEN]
 _FAILED = [
     state.value for state in TERMINAL if state not in {JobState.COMPLETED, JobState.CANCELLED}
 ]

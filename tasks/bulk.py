@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.audit import Actor
 from models.base import Json
-from models.job import RETRIABLE, TERMINAL, JobState, Route
+from models.job import OPEN, RETRIABLE, JobState, Route
 from models.job_queries import (
     JobFilter,
     Sum,
@@ -33,7 +33,6 @@ from workers.runtime import Runtime
 
 AT_ONCE = 500  # jobs a transaction
 SAMPLE = 5  # jobs that a preview names
-OPEN = tuple(state for state in JobState if state not in TERMINAL)
 RETRIED = (Route.RUN, Route.RUNSYNC)  # nobody waits any more for a text that was streamed
 
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 HEADER = "traceparent"
-CONTEXT_BYTES = 25
 SAMPLED = 0x01
 KNOWN_FLAGS = 0x03  # sampled; and that the trace id is random
 _FORM = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)

@@ -8,14 +8,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gateway.cli.console import notes
 from models.audit import Actor
-from models.job import TERMINAL, JobState
+from models.job import OPEN, TERMINAL, JobState
 from models.job_queries import JobFilter, count_filtered_jobs
 from tasks import control
 from workers.runtime import Runtime
 
 BATCH = 500
 LOOK_SECONDS = 0.5
-OPEN = [state for state in JobState if state not in TERMINAL]
 
 
 async def cancel_jobs(

@@ -445,12 +445,15 @@ def test_a_link_that_was_revoked_before_its_turn_is_not_taken_in(generation, sta
     assert read_job(stack, sent.id) is None
 
 
-def test_to_revoke_what_has_ended_changes_nothing(generation, app):
+def test_to_revoke_what_has_ended_changes_nothing(generation, app, stack):
     sent = generation().apply_async()
     result = sent.get(timeout=SECONDS)
+    waits = generation().apply_async(countdown=60)
+    wait_until(lambda: read_job(stack, waits.id))
 
-    sent.revoke()
-    time.sleep(0.5)
+    app.control.revoke([sent.id, waits.id])
+    with pytest.raises(TaskRevokedError):  # so it was heard
+        waits.get(timeout=SECONDS)
 
     again = app.AsyncResult(sent.id)
     assert (again.state, again.get(timeout=SECONDS)) == ("SUCCESS", result)
