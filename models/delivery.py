@@ -174,8 +174,10 @@ async def redeliver(session: AsyncSession, *, job_id: UUID) -> None:
     await session.execute(
         text("""
             UPDATE deliveries SET state = 'pending', next_at = now(), pending_at = now(), tries = 0,
-                deaths = 0
-            WHERE job_id = :job_id AND kind = 'celery' AND state = 'delivered'
+                deaths = 0, lease = NULL
+            WHERE job_id = :job_id AND kind = 'celery'
+              -- One that is just being told may have been told before it was asked for again.
+              AND (state = 'delivered' OR state = 'pending' AND lease IS NOT NULL)
         """),
         {"job_id": job_id},
     )

@@ -11,16 +11,19 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import count_rows
-from models.job import TERMINAL, JobState, Reason
+from models.job import OPEN, TERMINAL, JobState, Reason
 from models.reservation import settle_reservations
 from models.shelf import take_back
 from models.slots import is_any_limited
 
 
 async def cancel_jobs(
-    session: AsyncSession, *, job_ids: Sequence[UUID]
+    session: AsyncSession, *, job_ids: Sequence[UUID], states: Sequence[JobState] = OPEN
 ) -> dict[UUID, tuple[JobState, str]]:
     """Cancel what is queued; mark what is further on, for the cancel stage to tell the upstream of.
+
+    Args:
+        states: those that are in none of them any more are left alone.
 
     Returns id to (state now, endpoint) of the jobs that this call changed: a job that had ended,
     or does not exist, is not among them.
@@ -35,10 +38,10 @@ async def cancel_jobs(
                 next_at = CASE WHEN state = 'queued' THEN NULL
                     WHEN state IN ('in_queue', 'in_progress') AND lease IS NULL THEN now()
                     ELSE next_at END
-            WHERE id = ANY(:ids) AND finished_at IS NULL
+            WHERE id = ANY(:ids) AND finished_at IS NULL AND state = ANY(:states)
             RETURNING id, state, endpoint
         """),
-        {"ids": list(job_ids), "reason": Reason.CANCELLED},
+        {"ids": list(job_ids), "reason": Reason.CANCELLED, "states": list(states)},
     )
     return {job_id: (JobState(state), endpoint) for job_id, state, endpoint in rows}
 

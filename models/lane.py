@@ -291,8 +291,11 @@ async def set_paused(
                 paused = excluded.paused,
                 paused_at = CASE WHEN lane.paused AND excluded.paused
                     THEN lane.paused_at ELSE excluded.paused_at END,
-                paused_until = excluded.paused_until,
-                paused_reason = excluded.paused_reason
+                -- A hold without an end is not given one by the way: it is resumed first.
+                paused_until = CASE WHEN lane.paused AND excluded.paused
+                    AND lane.paused_until IS NULL THEN NULL ELSE excluded.paused_until END,
+                paused_reason = CASE WHEN excluded.paused
+                    THEN coalesce(excluded.paused_reason, lane.paused_reason) END
         """),
         {
             "stage": stage,

@@ -97,20 +97,22 @@ async def preview(runtime: Runtime, bulk: Bulk) -> Preview:
     """How many it is, what it may cost, and some of them; nothing is done."""
     async with runtime.database.begin() as session:
         total = await sum_filtered_jobs(session, bulk.wanted)
-        sample = await _list_next(session, bulk, limit=SAMPLE, after=None)
+        sample = await list_next(session, bulk, limit=SAMPLE, after=None)
         return Preview(total, sample, await read_clock(session))
 
 
 async def step(runtime: Runtime, bulk: Bulk, *, after: UUID | None, by: Actor) -> Step:
     """Do the next batch."""
     async with runtime.database.begin() as session:
-        ids = await _list_next(session, bulk, limit=AT_ONCE, after=after)
+        ids = await list_next(session, bulk, limit=AT_ONCE, after=after)
     if not ids:
         return Step(0, None)
     done = 0
     match bulk.verb:
         case Verb.CANCEL:
-            done = len(await control.cancel(runtime, ids, by=by, asked=bulk.asked))
+            states = bulk.wanted.states or OPEN  # what was sent since is another matter
+            cancelled = await control.cancel(runtime, ids, by=by, asked=bulk.asked, states=states)
+            done = len(cancelled)
         case Verb.RETRY:
             done = len(await control.retry(runtime, ids, by=by, asked=bulk.asked))
         case Verb.PRIORITIZE if bulk.priority is not None:
@@ -121,7 +123,7 @@ async def step(runtime: Runtime, bulk: Bulk, *, after: UUID | None, by: Actor) -
     return Step(done, ids[-1] if len(ids) == AT_ONCE else None)
 
 
-async def _list_next(
+async def list_next(
     session: AsyncSession, bulk: Bulk, *, limit: int, after: UUID | None
 ) -> Sequence[UUID]:
     if bulk.verb is Verb.PRIORITIZE:

@@ -13,7 +13,7 @@ from models.audit import Action, Actor, note_act
 from models.base import Json
 from models.delivery import wake_deliveries
 from models.interventions import cancel_jobs, count_states, find_purgeable, retry_jobs
-from models.job import IN_FLIGHT, TERMINAL, JobState
+from models.job import IN_FLIGHT, OPEN, TERMINAL, JobState
 from models.lane import StageName
 from models.priorities import prioritize_jobs
 from workers.runtime import Runtime
@@ -27,6 +27,7 @@ async def cancel(
     *,
     by: Actor | None = None,
     asked: Json | None = None,
+    states: Sequence[JobState] = OPEN,
 ) -> dict[UUID, JobState]:
     """Cancel jobs: queued ones at once, those further on at the upstream, which may bill them.
 
@@ -34,10 +35,11 @@ async def cancel(
 
     Args:
         asked: what was asked for, if not just these jobs.
+        states: jobs that are in none of them any more are left alone.
     """
     async with runtime.database.begin() as session:
         before = await count_states(session, job_ids) if by else {}
-        changed = await cancel_jobs(session, job_ids=job_ids)
+        changed = await cancel_jobs(session, job_ids=job_ids, states=states)
         ended = [job_id for job_id, (state, _) in changed.items() if state in TERMINAL]
         told = await wake_deliveries(session, ended=ended, hold_seconds=0) if ended else {}
         await _note(

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 from celery import Celery, shared_task, states
-from celery.exceptions import BackendGetMetaError, Ignore, TaskRevokedError
+from celery.exceptions import BackendGetMetaError, Ignore, Reject, TaskRevokedError
 from celery.worker.state import revoked
 from redis.exceptions import RedisError
 
@@ -26,12 +26,14 @@ from models.delivery import DeliveryKind, NewDelivery, add_deliveries, redeliver
 from models.errors import DatabaseUnavailable
 from models.fairness import USUAL
 from models.job import OnUnknown
+from models.job_queries import JobFilter, list_job_ids
 from models.lane import StageName
 from models.transitions import enqueue_jobs
 from tasks.completion import fail_task
 from tasks.control import cancel
 from tasks.intake import InvalidRequest, Request, check_request, read_deadlines
 from tasks.job_trace import begin_job_trace
+from tasks.links import name_links
 from tasks.previous import fill_input
 from workers import clock
 from workers.at_once import DUE_AT, TakenAtOnce
@@ -99,7 +101,7 @@ def generate(
     process = get_process()
     asked: Any = self.request
     kept = {name: getattr(asked, name) for name in KEPT}
-    if previous and _is_revoked(self.app, asked.id):
+    if _is_revoked(process.runtime, asked.id):
         fail_task(self.app, kept, states.REVOKED, TaskRevokedError("revoked"))
         raise Ignore
     if start_within is not None:
@@ -129,12 +131,17 @@ def generate(
                 finish_within,
             ),
         )
+        kept["callbacks"] = name_links(UUID(asked.id), "link", asked.callbacks)
+        kept["errbacks"] = name_links(UUID(asked.id), "link_error", asked.errbacks)
         if not asked.ignore_result:
             _note_taken(self.app, asked.id, endpoint)
         process.loop.run(take_in(process.runtime, request, kept), seconds=RECORD_SECONDS)
     except (DatabaseUnavailable, TimeoutError) as error:
         trace.refused(error)
-        raise self.retry(exc=error, countdown=RETRY_SECONDS) from error
+        try:
+            raise self.retry(exc=error, countdown=RETRY_SECONDS) from error
+        except Reject as refused:  # Redis does not take it: this copy stays
+            raise Reject(refused, requeue=True) from error
     except InvalidRequest as error:
         refusal: InvalidRequest = error
     except ValueError as error:
@@ -157,12 +164,20 @@ def _note_taken(app: Celery, task_id: str, endpoint: str) -> None:
         app.backend.store_result(task_id, {"endpoint": endpoint}, states.STARTED)
 
 
-def _is_revoked(app: Celery, task_id: str) -> bool:
-    """Whether it was revoked hours ago, perhaps, by workers that are no more: it follows others."""
+def _is_revoked(runtime: Runtime, task_id: str) -> bool:
+    """Whether it was revoked before it was taken in, perhaps by workers that are no more."""
     try:
-        return app.backend.get_state(task_id) == states.REVOKED
+        if runtime.app.backend.get_state(task_id) != states.REVOKED:
+            return False
     except (RedisError, BackendGetMetaError):
         return False  # that it was is seldom, and nobody may be there to send it again
+    known = get_process().loop.run(_is_job(runtime, task_id), seconds=RECORD_SECONDS)
+    return not known  # a job's end was REVOKED: its producer is told again
+
+
+async def _is_job(runtime: Runtime, task_id: str) -> bool:
+    async with runtime.database.begin() as session:
+        return bool(await list_job_ids(session, JobFilter(job_ids=[UUID(task_id)]), limit=1))
 
 
 def _fill(

@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 from models.errors import DatabaseUnavailable
 from models.job_queries import JobFilter, list_job_ids
 from tasks.control import cancel
+from tasks.spread import list_items
 from workers.runtime import Runtime, get_process
 
 RECORD_SECONDS = 60.0  # how long it is tried while Postgres is away
@@ -62,6 +63,8 @@ async def cancel_revoked(runtime: Runtime, task_ids: Collection[str]) -> None:
         ):
             with attempt:
                 jobs = await _cancel_jobs(runtime, task_ids)
+                for task_id in filter(_read_id, set(task_ids) - jobs):
+                    await _cancel_jobs(runtime, map(str, await list_items(runtime, task_id)))
         await asyncio.to_thread(_mark_revoked, runtime, set(task_ids) - jobs)
     except (DatabaseUnavailable, RedisError, RuntimeError) as error:
         log.warning("revoke_failed", tasks=len(task_ids), error=str(error))

@@ -35,6 +35,7 @@ from workers.settings import Settings
 USER = "pressroom"
 MAX_TASKS = 10_000  # 6.5 kB each
 SAVE_SECONDS = 300  # between two writings of its state, which take up to a second
+UNSEEN = {GENERATE, "celery.map", "celery.starmap", "celery.chunks", "celery.accumulate"}
 COLUMNS = "name,uuid,state,args,result,runtime,received,worker"
 LOOK_SECONDS = 30  # between two looks at which queues the workers take from
 
@@ -55,7 +56,8 @@ class CeleryEvents(Events):  # type: ignore[misc]  # it ships no types
     """
 
     def on_event(self, event: Mapping[str, Any]) -> None:
-        if event.get("name") != GENERATE or event["type"] == "task-failed":
+        shown = event.get("name") not in UNSEEN or event["type"] == "task-failed"
+        if shown:
             super().on_event(event)
 
 

@@ -15,9 +15,10 @@ from gateway.cli.console import confirm, notes, print_json, say_id
 from gateway.cli.ids import resolve_id
 from gateway.cli.times import read_time
 from gateway.words import say_usd
-from models.job import JobState, Reason
+from models.errors import DatabaseUnavailable
+from models.job import OPEN, JobState, Reason
 from models.job_queries import JobFilter
-from tasks.bulk import OPEN, Bulk, Preview, Verb, narrow, preview, step
+from tasks.bulk import Bulk, Preview, Verb, narrow, preview, step
 from workers.runtime import Runtime
 
 DONE = {Verb.CANCEL: "asked to stop", Verb.RETRY: "queued again", Verb.PRIORITIZE: "moved"}
@@ -41,7 +42,8 @@ class FilterOptions:
     @property
     def given(self) -> bool:
         """Whether there is one: none is not everything."""
-        return any(getattr(self, field.name) for field in dataclasses.fields(self))
+        values = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        return any(value is not None and value is not False and value != [] for value in values)
 
 
 async def read_filter(runtime: Runtime, options: FilterOptions) -> JobFilter:
@@ -57,10 +59,12 @@ async def read_filter(runtime: Runtime, options: FilterOptions) -> JobFilter:
             reasons=options.reasons or None,
             endpoint=listed.id if listed else options.endpoint,
             campaign_id=await resolve_id(session, "campaigns", options.campaign)
-            if options.campaign
+            if options.campaign is not None
             else None,
             tag=options.tag,
-            key_id=await resolve_id(session, "api_keys", options.key) if options.key else None,
+            key_id=await resolve_id(session, "api_keys", options.key)
+            if options.key is not None
+            else None,
             created_after=read_time("--since", options.since, now=now),
             created_before=read_time("--older-than", options.older_than, now=now),
             ended_before=read_time("--ended-before", options.ended_before, now=now),
@@ -86,6 +90,9 @@ async def act_on_many(
     if verb is Verb.RETRY and wanted.ended_before is None:
         # What fails anew while this runs, and in a run that goes on with it, is not sent again.
         narrowed = dataclasses.replace(narrowed, ended_before=told.ended_before)
+    elif verb is not Verb.RETRY and wanted.created_before is None:
+        # What comes while the question is read was not in it.
+        narrowed = dataclasses.replace(narrowed, created_before=told.ended_before)
     bulk = dataclasses.replace(first, wanted=narrowed)
     notes.print(say_preview(verb, told), soft_wrap=True)
     done = 0
@@ -124,7 +131,7 @@ async def _walk(runtime: Runtime, bulk: Bulk, told: Preview) -> int:
                 progress.advance(shown, one.done)
                 if last is None:
                     return done
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, DatabaseUnavailable):
             progress.stop()
             more = ""
             if bulk.verb is Verb.RETRY and bulk.wanted.ended_before is not None:

@@ -20,6 +20,7 @@ from workers.health import list_signs
 from workers.settings import Settings
 from workers.stack.plan import WORKER
 from workers.stack.rolling import (
+    choose_restarted,
     choose_workers,
     drain_workers,
     list_workers,
@@ -116,7 +117,8 @@ def resume(names: Names) -> None:
 @workers_app.command()
 def restart(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="These alone; else all.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="These; else all that run."),
     ] = None,
 ) -> None:
     """Restart workers one after the other, each once the one before takes messages.
@@ -131,7 +133,10 @@ def restart(
     """
     settings, supervisor = _open()
     with _said():
-        chosen = [one.name for one in choose_workers(supervisor, names or [])]
+        chosen = [one.name for one in choose_restarted(supervisor, names or [])]
+        if not chosen:
+            notes.print("all are drained; [bold]workers resume NAME[/bold] starts one")
+            return
         _note(settings, Action.WORKER_RESTART, ", ".join(chosen))
         with notes.status("restarting") as spinner:
 

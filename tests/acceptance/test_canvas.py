@@ -445,6 +445,48 @@ def test_a_link_that_was_revoked_before_its_turn_is_not_taken_in(generation, sta
     assert read_job(stack, sent.id) is None
 
 
+def test_what_is_linked_is_paid_for_once_however_often_its_request_comes(generation, stack, app):
+    animal = uuid.uuid4().hex
+    linked = generation(animal)
+    sent = generation().apply_async(link=linked, task_id=str(uuid.uuid4()))
+    sent.get(timeout=SECONDS)
+    [first] = wait_until(lambda: find_jobs(stack, animal))
+    before = wait_until(lambda: find_told(stack, sent.id))
+
+    generation().apply_async(link=linked, task_id=sent.id)
+
+    wait_until(lambda: (find_told(stack, sent.id) or "") > before)  # once more
+    app.AsyncResult(str(first["id"])).get(timeout=SECONDS)
+    assert len(find_jobs(stack, animal)) == 1
+
+
+def test_what_was_revoked_before_any_worker_of_now_began_is_not_taken_in(generation, stack, app):
+    task_id = str(uuid.uuid4())
+    meta: dict[str, Any] = {"task_id": task_id, "status": "REVOKED", "result": None, "children": []}
+    with redis.Redis.from_url(stack.redis_dsn) as connection:
+        connection.set(f"pressroom:celery-task-meta-{task_id}", json.dumps(meta))
+
+    generation().apply_async(task_id=task_id)
+
+    follower = generation().apply_async()  # so that the other was looked at
+    follower.get(timeout=SECONDS)
+    assert read_job(stack, task_id) is None
+    assert app.AsyncResult(task_id).state == "REVOKED"
+
+
+def test_to_revoke_a_map_cancels_its_generations(generation, stack, app):
+    of_prompts = generation(endpoint=SLOW, from_previous={"prompt": ""})
+    animals = [uuid.uuid4().hex for _ in range(3)]
+    mapped = xmap(of_prompts, animals, app=app).apply_async(queue="generate")
+    wait_until(lambda: all(find_jobs(stack, animal) for animal in animals))
+
+    app.control.revoke(mapped.id)
+
+    wait_until(
+        lambda: all(job["state"] == "cancelled" for one in animals for job in find_jobs(stack, one))
+    )
+
+
 def test_to_revoke_what_has_ended_changes_nothing(generation, app, stack):
     sent = generation().apply_async()
     result = sent.get(timeout=SECONDS)
@@ -457,6 +499,22 @@ def test_to_revoke_what_has_ended_changes_nothing(generation, app, stack):
 
     again = app.AsyncResult(sent.id)
     assert (again.state, again.get(timeout=SECONDS)) == ("SUCCESS", result)
+
+
+def find_jobs(stack, prompt):
+    dsn = stack.database_dsn.replace("+psycopg", "")
+    with psycopg.connect(dsn, row_factory=dict_row) as connection:
+        asked = "SELECT * FROM jobs WHERE input ->> 'prompt' = %s"
+        return connection.execute(asked, (prompt,)).fetchall()
+
+
+def find_told(stack, job_id):
+    """When its end was to be told, of one that was; nothing before."""
+    dsn = stack.database_dsn.replace("+psycopg", "")
+    with psycopg.connect(dsn) as connection:
+        asked = "SELECT pending_at FROM deliveries WHERE job_id = %s AND state = 'delivered'"
+        found = connection.execute(asked, (job_id,)).fetchone()
+        return found and found[0].isoformat()
 
 
 def read_job(stack, job_id):

@@ -364,6 +364,18 @@ async def test_a_drained_lane_sends_nothing_and_tells_how_much_still_runs(
     assert drained["places"]["queued"] == 1
 
 
+async def test_a_hold_without_an_end_is_given_none_by_a_pause_for_a_time(operator):
+    await change(operator, paused=True, reason="restored")
+
+    held = await change(operator, paused=True, pause_seconds=60)
+    await change(operator, paused=False)
+    again = await change(operator, paused=True, pause_seconds=60)
+
+    assert "restored" in held["why"]
+    assert held["paused_seconds"] is None
+    assert again["paused_seconds"] == pytest.approx(60, abs=10)
+
+
 @pytest.mark.parametrize(
     "asked",
     [

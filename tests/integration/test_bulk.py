@@ -12,6 +12,7 @@ from models.job import JobState
 from models.job_queries import JobFilter, list_jobs
 from models.key import Scope, issue_key
 from models.transitions import NewJob, claim_submissions, enqueue_jobs
+from tasks import bulk
 from tasks.bulk import Bulk, Verb, narrow, preview, step
 from tasks.pause import pause, resume
 from tests.integration.conftest import FLUX, client_of
@@ -221,3 +222,21 @@ async def test_a_filter_by_reason_and_tag_reaches_no_other_job(runtime, enqueue,
     assert await walk(runtime, plan(Verb.RETRY, tag="other")) == 0
     assert await walk(runtime, plan(Verb.RETRY, tag="nightly", reasons=["worker_died"])) == 0
     assert await walk(runtime, plan(Verb.RETRY, tag="nightly", reasons=["upstream_failed"])) == 2
+
+
+async def test_what_was_sent_since_it_was_found_queued_is_not_cancelled(
+    runtime, enqueue, serve, monkeypatch
+):
+    await enqueue(3)
+    find = bulk.list_next
+
+    async def find_while_one_is_sent(*given, **options):
+        found = await find(*given, **options)
+        await serve(1)
+        return found
+
+    monkeypatch.setattr(bulk, "list_next", find_while_one_is_sent)
+
+    one = await step(runtime, plan(Verb.CANCEL, states=[JobState.QUEUED]), after=None, by=OPERATOR)
+
+    assert one.done == 2

@@ -1,149 +1,63 @@
-"""Links to stored files: who can make one, for how long it opens, what it takes the place of."""
+"""What is linked has an id of its own, the same in every copy of the request."""
 
-import itertools
-import time
-from uuid import UUID
+from uuid import uuid4
 
 import pytest
+from celery import Celery, chain, chord, group
 
-from models.artifact import Artifact, ArtifactState
-from models.base import new_id
-from workers.links import Links
-from workers.secret import Secret
+from tasks.links import name_links
 
-LINKS = Links(Secret("a secret of sixteen"), "http://gateway.test")
-SOURCE = "https://upstream.example/out/1.png"
+app = Celery(set_as_current=False)
+LEAF = app.signature("pressroom.generate", kwargs={"endpoint": "e", "input": {}})
 
 
-def make_artifact(**options: object) -> Artifact:
-    facts: dict[str, object] = {
-        "id": new_id(),
-        "state": ArtifactState.STORED,
-        "field": "output.image_url",
-        "store_key": "ab/cd.png",
-        "source_url": SOURCE,
-        "thumbnail_key": None,
-        **options,
-    }
-    return Artifact(**facts)
+def find_ids(signature):
+    """Of each task in it, in order."""
+    if not isinstance(signature, dict) or "task" not in signature:
+        return []
+    kwargs = signature["kwargs"]
+    inner = [*(kwargs.get("tasks") or ()), *_header(kwargs), *filter(None, [kwargs.get("body")])]
+    if not inner:
+        return [signature["options"].get("task_id")]
+    return [task_id for one in inner for task_id in find_ids(one)]
 
 
-def read_link(link: str | None) -> tuple[UUID, str, int | None]:
-    assert link is not None
-    _, _, path = link.partition("/files/")
-    path, _, query = path.partition("?until=")
-    artifact_id, signature, _ = path.split("/")
-    return UUID(artifact_id), signature, int(query) if query else None
-
-
-def test_a_link_that_was_made_opens_its_file_and_names_its_kind():
-    artifact = make_artifact()
-
-    link = LINKS.link(artifact)
-
-    assert link is not None
-    assert link.endswith("/image.png")
-    assert LINKS.check(*read_link(link))
-
-
-def test_a_link_that_runs_out_says_until_when():
-    artifact_id, signature, until = read_link(LINKS.link(make_artifact(), live_seconds=60))
-
-    assert until is not None
-    assert until == pytest.approx(time.time() + 60, abs=5)
-    assert LINKS.check(artifact_id, signature, until)
-
-
-@pytest.mark.parametrize("other", [None, 0, 1, 2**40])
-def test_the_end_of_a_link_cannot_be_changed(other):
-    artifact_id, signature, _ = read_link(LINKS.link(make_artifact(), live_seconds=60))
-
-    assert not LINKS.check(artifact_id, signature, other)
-
-
-@pytest.mark.parametrize("until", [0, 1])
-def test_a_link_for_good_is_none_with_an_end(until):
-    artifact_id, signature, _ = read_link(LINKS.link(make_artifact()))
-
-    assert not LINKS.check(artifact_id, signature, until)
-
-
-@pytest.mark.parametrize("signature", ["", "x", "ü", "A" * 24, "A" * 10_000])
-def test_a_signature_that_is_none_of_ours_opens_nothing(signature):
-    assert not LINKS.check(new_id(), signature, None)
-
-
-def test_a_link_opens_no_other_file_no_other_part_and_none_of_another_installation():
-    artifact = make_artifact(thumbnail_key="ab/cd.webp")
-    artifact_id, signature, _ = read_link(LINKS.link(artifact))
-    others = Links(Secret("another secret of more"), LINKS.base)
-
-    assert not LINKS.check(new_id(), signature, None)
-    assert not LINKS.check(artifact_id, signature, None, part="thumbnail")
-    assert not others.check(artifact_id, signature, None)
-
-
-def test_every_bit_of_a_signature_counts():
-    artifact_id, signature, _ = read_link(LINKS.link(make_artifact()))
-
-    for place, letter in itertools.product(range(len(signature)), "Aa"):
-        changed = signature[:place] + letter + signature[place + 1 :]
-        assert LINKS.check(artifact_id, changed, None) == (changed == signature)
+def _header(kwargs):
+    header = kwargs.get("header") or ()
+    return header if isinstance(header, list | tuple) else [header]
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("link", "tasks"),
     [
-        {"state": ArtifactState.PENDING, "store_key": None},
-        {"state": ArtifactState.EXPIRED, "store_key": None},
-        {"store_key": None},
+        (LEAF, 1),
+        (chain(LEAF, LEAF, app=app), 2),
+        (group([LEAF, LEAF, LEAF], app=app), 3),
+        (chord([LEAF, LEAF], LEAF, app=app), 3),
+        (group([chain(LEAF, LEAF, app=app), LEAF], app=app), 3),
     ],
 )
-def test_what_is_not_stored_has_no_link_and_keeps_its_source(options):
-    artifact = make_artifact(**options)
+def test_every_task_of_what_is_linked_has_an_id_that_is_the_same_each_time(link, tasks):
+    request = uuid4()
+    as_json = [link, LEAF]
 
-    assert LINKS.link(artifact) is None
-    assert LINKS.rewrite({"image_url": SOURCE}, [artifact]) == {"image_url": SOURCE}
+    first = name_links(request, "link", as_json) or []
+    second = name_links(request, "link", as_json)
+    of_errors = name_links(request, "link_error", as_json) or []
 
-
-def test_every_address_of_a_stored_file_in_an_output_is_ours_and_the_rest_is_as_it_was():
-    artifact = make_artifact()
-    link = LINKS.link(artifact)
-    output = {
-        "image_url": SOURCE,
-        "all": [SOURCE, {"deep": SOURCE}],
-        "n": 1,
-        "text": f"at {SOURCE}",
-    }
-
-    rewritten = LINKS.rewrite(output, [artifact])
-
-    assert rewritten == {
-        "image_url": link,
-        "all": [link, {"deep": link}],
-        "n": 1,
-        "text": f"at {SOURCE}",
-    }
-    assert output["image_url"] == SOURCE
+    ids = [task_id for one in first for task_id in find_ids(one)]
+    assert len(ids) == tasks + 1
+    assert None not in ids
+    assert len(set(ids)) == len(ids)
+    assert first == second
+    assert not set(ids) & {task_id for one in of_errors for task_id in find_ids(one)}
 
 
-def test_a_field_of_any_name_makes_a_path_of_plain_letters():
-    artifact = make_artifact(field="output.../../%2e?#ü\n[0]", store_key="ab/cd")
+def test_an_id_that_was_given_stays_and_what_is_no_signature_too():
+    given = LEAF.clone().set(task_id="mine")
 
-    link = LINKS.link(artifact)
+    [named, odd] = name_links(uuid4(), "link", [given, "not a signature"]) or []
 
-    assert link is not None
-    _, _, name = link.rpartition("/")
-    assert name.isascii()
-    assert all(letter.isalnum() or letter == "_" for letter in name)
-
-
-def test_a_small_picture_has_a_link_only_if_there_is_one():
-    with_picture = make_artifact(thumbnail_key="ab/cd.webp")
-
-    link = LINKS.thumbnail(with_picture)
-
-    assert link is not None
-    signature = link.split("/")[-2]
-    assert LINKS.check(with_picture.id, signature, None, part="thumbnail")
-    assert LINKS.thumbnail(make_artifact()) is None
+    assert (named["options"]["task_id"], odd) == ("mine", "not a signature")
+    assert name_links(uuid4(), "link", None) is None
+    assert "task_id" not in LEAF["options"]

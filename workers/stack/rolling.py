@@ -17,6 +17,7 @@ from workers.settings import Settings
 from workers.stack.plan import WORKER
 from workers.stack.supervisor import ProcessState, StackError, Supervisor
 
+DRAINED = "STOPPED"  # by somebody, who wants it to stay so
 HEALTHY_SECONDS = 90.0  # within which a worker that was started takes a message
 
 Report = Callable[[str], None]
@@ -48,6 +49,16 @@ def choose_workers(supervisor: Supervisor, names: Sequence[str]) -> list[Process
     return [states[name] for name in names or states]
 
 
+def choose_restarted(supervisor: Supervisor, names: Sequence[str]) -> list[ProcessState]:
+    """The same; without names all but those that somebody drained.
+
+    Raises:
+        StackError: the same.
+    """
+    chosen = choose_workers(supervisor, names)
+    return chosen if names else [one for one in chosen if one.state != DRAINED]
+
+
 def drain_workers(supervisor: Supervisor, names: Sequence[str]) -> None:
     """Stop them, each once what it holds has ended. They stay stopped."""
     with ThreadPoolExecutor() as stopping:  # none waits for another
@@ -76,7 +87,7 @@ def restart_workers(
     Raises:
         StackError: one did not come back; those after it were left as they were.
     """
-    for state in choose_workers(supervisor, names):
+    for state in choose_restarted(supervisor, names):
         if state.running:
             report(f"{state.name}: what it holds is waited for")
             drain_workers(supervisor, [state.name])
