@@ -102,7 +102,7 @@ async def record(runtime: Runtime, endpoint: str, ends: Sequence[Told]) -> Chain
                 job=str(told.notice.job_id),
                 endpoint=endpoint,
                 tries=told.notice.tries,
-                error=told.error,
+                said=told.error,
             )
     async with runtime.database.begin() as session:
         await record_deliveries(
