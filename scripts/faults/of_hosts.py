@@ -3,6 +3,9 @@
 import asyncio
 import time
 
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
 from scripts.benches.own_stack import say
 from scripts.faults.fault import fault
 from scripts.faults.hosts import HostsStack, worker_name
@@ -22,7 +25,7 @@ async def host_cut_off(scene: Scene) -> None:
     stack = scene.stack
     assert isinstance(stack, HostsStack)  # noqa: S101 -- what `hosts=True` asks for
     victim, *_ = stack.hosts
-    idle = [host for host in stack.hosts if not await _count_stages(scene, host)]
+    idle = [host for host in stack.hosts if not await _wait_for_stages(scene, host)]
     if idle:
         scene.complain(f"{', '.join(map(worker_name, idle))} had done nothing")
     began = time.monotonic()
@@ -62,12 +65,23 @@ async def _watch(scene: Scene) -> float:
     return longest
 
 
+async def _wait_for_stages(scene: Scene, host: Host) -> int:
+    """The same, once it answers: the network has just been made."""
+    until = time.monotonic() + BACK_SECONDS
+    while not (stages := await _count_stages(scene, host)) and time.monotonic() < until:
+        await asyncio.sleep(LOOK_SECONDS)
+    return stages or 0
+
+
 async def _count_stages(scene: Scene, host: Host) -> int | None:
     """How many runs of stages its worker has begun; None: it does not answer."""
     app = make_app(scene.settings)
     try:
         inspect = app.control.inspect(timeout=PING_SECONDS)
         stats = await asyncio.to_thread(inspect.stats) or {}
+    except (RedisError, OperationalError) as error:
+        say(f"  {worker_name(host)} could not be asked: {error!r}")
+        return None
     finally:
         app.close()
     for node, said in stats.items():
