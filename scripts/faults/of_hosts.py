@@ -68,7 +68,7 @@ async def _watch(scene: Scene) -> float:
 async def _wait_for_stages(scene: Scene, host: Host) -> int:
     """The same, once it answers: the network has just been made."""
     until = time.monotonic() + BACK_SECONDS
-    while not (stages := await _count_stages(scene, host)) and time.monotonic() < until:
+    while not (stages := await _count_stages(scene, host)) and time.monotonic() < until:  # noqa: ASYNC110 -- another host's news
         await asyncio.sleep(LOOK_SECONDS)
     return stages or 0
 
