@@ -22,23 +22,25 @@ async def pause_lane(
     reason: str | None = None,
     seconds: float | None = None,
     drain: bool = False,
-) -> None:
-    """
+) -> bool:
+    """Whether it goes on by itself: a hold without an end, if there was one, is given none.
+
     Args:
         seconds: after which it goes on by itself.
         drain: what is in flight is waited for, by whoever asks.
     """
     before = terms_of_lane(await find_lane(session, stage, endpoint))
     why = reason or (DRAINED if drain else None)
-    await set_paused(session, stage, endpoint, paused=True, reason=why, seconds=seconds)
+    until = await set_paused(session, stage, endpoint, paused=True, reason=why, seconds=seconds)
     await note_act(
         session,
         actor,
         Action.LANE_DRAIN if drain else Action.LANE_PAUSE,
         f"{stage}/{endpoint}",
         before=before,
-        after={"paused": True, "reason": why, "for_seconds": seconds},
+        after={"paused": True, "reason": why, "for_seconds": seconds if until else None},
     )
+    return until is not None
 
 
 async def resume_lane(session: AsyncSession, actor: Actor, stage: StageName, endpoint: str) -> None:

@@ -275,12 +275,13 @@ async def set_paused(
     paused: bool,
     reason: str | None = None,
     seconds: float | None = None,
-) -> None:
-    """
+) -> dt.datetime | None:
+    """Returns until when it is paused; None: it is not, or until somebody resumes it.
+
     Args:
         seconds: after which the sweep lets it go on; None: until somebody resumes it.
     """
-    await session.execute(
+    until: dt.datetime | None = await session.scalar(
         text("""
             INSERT INTO lanes AS lane
                 (stage, endpoint, paused, paused_at, paused_until, paused_reason)
@@ -296,6 +297,7 @@ async def set_paused(
                     AND lane.paused_until IS NULL THEN NULL ELSE excluded.paused_until END,
                 paused_reason = CASE WHEN excluded.paused
                     THEN coalesce(excluded.paused_reason, lane.paused_reason) END
+            RETURNING paused_until
         """),
         {
             "stage": stage,
@@ -305,6 +307,7 @@ async def set_paused(
             "seconds": seconds,
         },
     )
+    return until
 
 
 async def resume_lanes(session: AsyncSession) -> None:

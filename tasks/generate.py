@@ -101,9 +101,6 @@ def generate(
     process = get_process()
     asked: Any = self.request
     kept = {name: getattr(asked, name) for name in KEPT}
-    if _is_revoked(process.runtime, asked.id):
-        fail_task(self.app, kept, states.REVOKED, TaskRevokedError("revoked"))
-        raise Ignore
     if start_within is not None:
         kept["expires"] = None
     trace = begin_job_trace(
@@ -118,6 +115,9 @@ def generate(
         },
     )
     try:
+        if _is_revoked(process.runtime, asked.id):
+            fail_task(self.app, kept, states.REVOKED, TaskRevokedError("revoked"))
+            raise Ignore
         request = Request(
             endpoint=endpoint,
             input=_fill(process.runtime, endpoint, input, from_previous, previous),
@@ -177,7 +177,8 @@ def _is_revoked(runtime: Runtime, task_id: str) -> bool:
 
 async def _is_job(runtime: Runtime, task_id: str) -> bool:
     async with runtime.database.begin() as session:
-        return bool(await list_job_ids(session, JobFilter(job_ids=[UUID(task_id)]), limit=1))
+        wanted = JobFilter(job_ids=[_read_id(task_id)])
+        return bool(await list_job_ids(session, wanted, limit=1))
 
 
 def _fill(

@@ -22,7 +22,8 @@ from workers.kombu_fix import GENERATE
 from workers.runtime import Runtime, get_process
 
 KEPT_SECONDS = 86_400  # as long as results
-SENDING_SECONDS = 15  # as long as one that died may hold off its second copy
+SENDING_SECONDS = 15  # as long as one that died may hold off its second copy, and longer ...
+SENT_A_SECOND = 50  # ... by what a slow worker needs for its items
 AGAIN_SECONDS = 2.0
 ITEMS, SENDING, SENT = "items", "sending", "sent"
 
@@ -82,7 +83,8 @@ class Map(TakenAtOnce):
             raise Ignore
         # For whoever revokes it: it is no job, and its items are.
         client.set(self._key(task_id, ITEMS), items, ex=KEPT_SECONDS)
-        return bool(client.set(self._key(task_id, SENDING), 1, nx=True, ex=SENDING_SECONDS))
+        seconds = SENDING_SECONDS + items // SENT_A_SECOND
+        return bool(client.set(self._key(task_id, SENDING), 1, nx=True, ex=seconds))
 
     def _note(self, task_id: str, what: str) -> None:
         client: Any = self.backend.client  # type: ignore[attr-defined]

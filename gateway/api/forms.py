@@ -146,6 +146,9 @@ class ManyRequest(Form):
     )
 
     filter: JobFilterForm
+    all: Annotated[StrictBool, Field(description="That an empty filter is meant: everything.")] = (
+        False
+    )
     dry_run: StrictBool = True
     cursor: Annotated[UUID | None, Field(description="`next` of the answer before.")] = None
 

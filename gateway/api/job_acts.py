@@ -112,6 +112,9 @@ async def _act_on_many(
 ) -> Response:
     runtime = get_state(request).runtime
     given = asked.filter
+    if not (asked.dry_run or asked.all or given.model_dump(exclude_none=True)):
+        said = "filter: at least one field was wanted, or `all`: true, which means everything"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, said)
     listed = runtime.catalogue.find(given.endpoint) if given.endpoint else None
     wanted = JobFilter(
         states=given.state,

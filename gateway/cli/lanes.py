@@ -129,8 +129,12 @@ def pause(
     async def body(runtime: Runtime) -> None:
         name = _resolve(runtime, endpoint)
         async with runtime.database.begin() as session:
-            await pause_lane(session, cli_actor(), stage, name, reason=reason, seconds=seconds)
-        until = "" if span is None else f" for {span}"
+            ends = await pause_lane(
+                session, cli_actor(), stage, name, reason=reason, seconds=seconds
+            )
+        until = f" for {span}" if ends else ""
+        if span is not None and not ends:
+            until = ", as before, until somebody resumes it"
         notes.print(escape(f"the {stage} lane of {name} is paused{until}"))
 
     run(body)

@@ -641,3 +641,18 @@ async def test_a_cancel_reaches_a_job_that_is_upstream(client, runtime):
 
     assert "to be cancelled" in asked["why"]
     assert (await find_job(runtime, job["id"])).state is JobState.CANCELLED
+
+
+@pytest.mark.parametrize("act", ["cancel", "retry", "prioritize"])
+@pytest.mark.parametrize("empty", [{}, {"campaign": None}])
+async def test_an_empty_filter_reaches_nothing_unless_all_is_meant(client, act, empty):
+    created = await create(client)
+    body = {"filter": empty, "dry_run": False} | ({"priority": 7} if act == "prioritize" else {})
+
+    refused = await client.post(f"/api/v1/jobs/{act}", json=body)
+    meant = await client.post(f"/api/v1/jobs/{act}", json={**body, "all": True})
+
+    assert refused.status_code == 422
+    assert "all" in refused.json()["detail"]
+    assert (meant.status_code, meant.json()["count"]) == (200, 0 if act == "retry" else 1)
+    assert (await client.get(f"/api/v1/jobs/{created['id']}")).status_code == 200

@@ -66,9 +66,9 @@ RUNNING = {
 BODIES = {
     "/api/v1/jobs": {"endpoint": FLUX, "input": {"prompt": "mine"}},
     "/api/v1/jobs/bulk": {"jobs": [{"endpoint": FLUX, "input": {"prompt": "mine"}}]},
-    "/api/v1/jobs/cancel": {"filter": {}, "dry_run": False},
-    "/api/v1/jobs/retry": {"filter": {}, "dry_run": False},
-    "/api/v1/jobs/prioritize": {"filter": {}, "priority": 7, "dry_run": False},
+    "/api/v1/jobs/cancel": {"filter": {}, "all": True, "dry_run": False},
+    "/api/v1/jobs/retry": {"filter": {}, "all": True, "dry_run": False},
+    "/api/v1/jobs/prioritize": {"filter": {}, "all": True, "priority": 7, "dry_run": False},
     "/api/v1/endpoints/{endpoint}/estimate": {"input": {"prompt": "mine"}},
     "/v2/{endpoint}/run": {"input": {"prompt": "mine"}},
     "/v2/{endpoint}/runsync": {"input": {"prompt": "mine"}},
