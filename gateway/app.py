@@ -6,9 +6,11 @@
 /hints/...              the upstream's webhooks        hints.py
 /healthz, /readyz       is it up, is all well          health.py
 /metrics                figures for Prometheus         metrics.py
+/web/                   the pages for people           web/
 """
 
 import gc
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import FrameType
@@ -21,6 +23,7 @@ from gateway.api import add_api
 from gateway.errors import add_error_handlers
 from gateway.state import open_state
 from gateway.upstream_api import batch, jobs, openai, stream
+from gateway.web.app import add_web
 from workers import telemetry
 from workers.settings import Settings
 
@@ -83,7 +86,10 @@ class GatewayServer(uvicorn.Server):
 def run_gateway(settings: Settings) -> None:
     """Serve until a signal."""
     telemetry.set_up(settings)
+    # What it says of sockets has the page's id in it, which is as good as being that page.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     app = make_gateway(settings)
+    add_web(app)
     config = uvicorn.Config(
         app,
         host=settings.gateway_host,

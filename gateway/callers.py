@@ -1,4 +1,7 @@
-"""Who calls, what for, and how often: every route but health, signed files and hints asks here."""
+"""Who calls, what for, and how often: every route but health, signed files and hints asks here.
+
+The pages of `web/` ask the same routes, within this process, as who signed in.
+"""
 
 import asyncio
 import time
@@ -15,11 +18,12 @@ from limits.errors import StorageError
 from redis.exceptions import RedisError
 
 from gateway.errors import ApiError
-from models.key import Caller, Scope, find_caller
+from models.key import Caller, Scope, find_caller, hash_key
 from workers.runtime import Runtime
 
 KNOWN_SECONDS = 1.0  # a key that was revoked opens for so long at most
 KNOWN_MOST = 10_000
+VISITOR = "pressroom.visitor"  # in an ASGI scope, where only this process can write: a Caller
 COUNT_SECONDS = 0.5  # that a request waits for Redis, which may be frozen
 ALLOWED_BY = {
     Scope.RUN: {Scope.RUN, Scope.OPERATE},
@@ -36,7 +40,7 @@ class Callers:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         # A key is looked up once, however many requests wait for it: a crowd would take the pool.
-        self._known: dict[str, tuple[float, asyncio.Task[Caller | None]]] = {}
+        self._known: dict[bytes, tuple[float, asyncio.Task[Caller | None]]] = {}
         self._storage = RedisStorage(
             "async+redis://",
             implementation="redispy",
@@ -51,7 +55,8 @@ class Callers:
         Raises:
             ApiError: 401 no good key, 403 not for this, 429 too often.
         """
-        caller = await self._identify(request.headers.get("authorization", ""))
+        visitor: Caller | None = request.scope.get(VISITOR)
+        caller = visitor or await self._identify(request.headers.get("authorization", ""))
         if caller is None:
             raise ApiError(
                 HTTPStatus.UNAUTHORIZED,
@@ -59,7 +64,8 @@ class Callers:
                 "`pressroom keys create` makes one",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        request.state.limits = await self._count(caller)
+        # How often a page asks is for us to say, not for who looks at it.
+        request.state.limits = {} if visitor else await self._count(caller)
         if caller.scopes.isdisjoint(ALLOWED_BY[scope]):
             raise ApiError(
                 HTTPStatus.FORBIDDEN,
@@ -72,20 +78,22 @@ class Callers:
         # The upstream's own samples send the key with the word, and without.
         word, _, rest = authorization.strip().partition(" ")
         secret = rest.strip() if word.lower() == "bearer" else authorization.strip()
-        if not secret:
-            return None
+        return await self.find(hash_key(secret)) if secret else None
+
+    async def find(self, key_hash: bytes) -> Caller | None:
+        """Whose key has this hash; None if it opens nothing, or no longer."""
         now = time.monotonic()
-        until, finding = self._known.get(secret, (0.0, None))
+        until, finding = self._known.get(key_hash, (0.0, None))
         if finding is None or until <= now or _failed(finding):
             if len(self._known) >= KNOWN_MOST:
                 self._known.clear()
-            finding = asyncio.create_task(self._find(secret))
-            self._known[secret] = (now + KNOWN_SECONDS, finding)
+            finding = asyncio.create_task(self._look_up(key_hash))
+            self._known[key_hash] = (now + KNOWN_SECONDS, finding)
         return await asyncio.shield(finding)  # who goes away leaves it to the others
 
-    async def _find(self, secret: str) -> Caller | None:
+    async def _look_up(self, key_hash: bytes) -> Caller | None:
         async with self._runtime.database.begin() as session:
-            return await find_caller(session, secret)
+            return await find_caller(session, key_hash)
 
     async def _count(self, caller: Caller) -> dict[str, str]:
         """The headers that say how much is left of this second.

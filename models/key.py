@@ -119,17 +119,14 @@ async def issue_key(
     return IssuedKey(row, secret)
 
 
-async def find_caller(session: AsyncSession, secret: str) -> Caller | None:
-    """Who this key is of; None if it is none, or no longer."""
+async def find_caller(session: AsyncSession, key_hash: bytes) -> Caller | None:
+    """Whose key has this hash (`hash_key`); None if it is none, or no longer."""
     row = (
         await session.scalars(
             select(ApiKey).where(
                 ApiKey.revoked_at.is_(None),
-                (ApiKey.hash == hash_key(secret))
-                | (
-                    (ApiKey.previous_hash == hash_key(secret))
-                    & (ApiKey.previous_until > func.now())
-                ),
+                (ApiKey.hash == key_hash)
+                | ((ApiKey.previous_hash == key_hash) & (ApiKey.previous_until > func.now())),
             )
         )
     ).first()

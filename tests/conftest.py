@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -157,6 +158,13 @@ async def runtime(settings: Settings) -> AsyncIterator[Runtime]:
 @pytest.fixture(scope="module")
 def stack(data_root: Path) -> Iterator[Settings]:
     """A whole stack of real processes, brought up as `pressroom up` does; one a test file."""
+    with running_stack(data_root) as settings:
+        yield settings
+
+
+@contextmanager
+def running_stack(data_root: Path) -> Iterator[Settings]:
+    """A stack on free ports; nothing of it is left behind."""
     settings = Settings(
         data_dir=Path(tempfile.mkdtemp(prefix="stack-", dir=data_root)),
         gateway_port=free_port(),

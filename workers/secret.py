@@ -3,6 +3,7 @@
 links     sign the addresses of stored files
 webhooks  each API key's signing secret is derived, not kept
 seal      encrypts what a request brings that is secret, its s3Config
+sessions  seal what a browser keeps in its cookie
 """
 
 import base64
@@ -41,6 +42,7 @@ class Secret:
         self._root = root.encode()
         self._fernet = Fernet(base64.urlsafe_b64encode(self._derive("seal")))
         self._links = self._derive("links")
+        self._sessions = Fernet(base64.urlsafe_b64encode(self._derive("sessions")))
 
     def sign_link(self, message: str) -> str:
         """What proves that an address was made by us."""
@@ -68,6 +70,17 @@ class Secret:
         except InvalidToken as error:
             raise SealBroken from error
         return opened
+
+    def seal_session(self, key_hash: bytes) -> str:
+        """A cookie that stands for the key with this hash. It says when it was made."""
+        return self._sessions.encrypt(key_hash).decode()
+
+    def open_session(self, cookie: str, *, live_seconds: int) -> bytes | None:
+        """The hash in it; None if it is none of ours, or older than `live_seconds`."""
+        try:
+            return self._sessions.decrypt(cookie.encode("utf-8", "replace"), ttl=live_seconds)
+        except InvalidToken:
+            return None
 
     def _derive(self, purpose: str) -> bytes:
         return hmac.new(self._root, purpose.encode(), hashlib.sha256).digest()
