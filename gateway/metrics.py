@@ -12,12 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api import PREFIX
 from gateway.state import get_state
+from gateway.web.addresses import WEB
 from models import key
 from workers.metrics import OTHER, REGISTRY, note_request
 from workers.metrics_server import opens
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 FAULT = 500
+PREFIXES = (PREFIX, WEB)
 
 routes = APIRouter()
 
@@ -62,8 +64,9 @@ class CountRequests:
 
 
 def _name_route(scope: Scope) -> str:
-    """As the code says it. Of a router that is included FastAPI leaves out the prefix."""
+    """As the code says it, with the prefix of what is included or mounted, which is left out."""
     if "route" not in scope:
         return OTHER
-    prefix = PREFIX if scope["path"].startswith(f"{PREFIX}/") else ""
-    return f"{prefix}{scope['route'].path}"
+    prefix = next((one for one in PREFIXES if scope["path"].startswith(f"{one}/")), "")
+    path: str = scope["route"].path
+    return path if path.startswith(prefix) else f"{prefix}{path}"

@@ -1,4 +1,7 @@
-"""`pressroom demo`: a stack of its own, 48 jobs on ten endpoints, their files, a contact sheet."""
+"""`pressroom demo`: a stack of its own, 48 jobs on ten endpoints, their files, a contact sheet.
+
+With `--serve` it stays up, to be looked at in a browser.
+"""
 
 import asyncio
 import importlib.resources
@@ -18,6 +21,7 @@ from endpoints.catalogue import Catalogue, Kind, read_result
 from gateway.campaign_facts import summarize
 from gateway.cli.console import (
     FAILED,
+    USAGE,
     fail,
     notes,
     open_cli_runtime,
@@ -27,6 +31,7 @@ from gateway.cli.console import (
 )
 from gateway.cli.contact_sheet import Tile, draw_contact_sheet
 from gateway.cli.follow import follow_campaign, show_summary
+from gateway.cli.stack import make_first_key, run_until_told, show_stack
 from gateway.words import say_bytes, say_prompt, say_seconds, say_usd
 from models.artifact import Artifact, list_artifacts
 from models.campaign import add_campaign, close_campaign
@@ -47,39 +52,71 @@ def demo(
         Path | None, typer.Option(help="Where; DATA_DIR/demo if unset. An earlier demo goes.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve",
+            help="Then stay up, with the playground and the console, until Ctrl-C; "
+            "on PRESSROOM_GATEWAY_PORT and its like.",
+        ),
+    ] = False,
 ) -> None:
     """Run a small campaign from end to end, on a stack that is started for it and stopped again.
 
     Everything is real but the upstream, which is the emulator: nothing is billed, and the pictures
     are drawn by it. Leaves summary.json, contact-sheet.png and the files.
+
+    Examples:
+
+        pressroom demo
+
+        PRESSROOM_GATEWAY_PORT=8100 pressroom demo --serve
     """
-    folder = (folder or read_settings().data_dir / "demo").absolute()
-    settings = prepare(folder)
-    summary_path = folder / "summary.json"
+    if serve and as_json:
+        fail("--json prints the summary alone; --serve goes on after it", code=USAGE)
+    asked = read_settings()
+    folder = (folder or asked.data_dir / "demo").absolute()
+    ports = [asked.gateway_port, asked.flower_port, asked.emulator_port] if serve else free_ports(3)
+    settings = prepare(folder, ports)
     try:
         with notes.status("starting a stack"):
             bring_up(settings, lambda step: notes.print(f"[dim]{step}[/dim]"))
         try:
             summary = asyncio.run(run_demo(settings, folder))
+            show(summary, folder, as_json=as_json)
+            if serve:
+                notes.print()
+                show_stack(settings)
+                make_first_key(settings)
+                run_until_told(settings)
         finally:
             with notes.status("stopping the stack"):
                 take_down(settings, lambda _step: None)
     except StackError as error:
         fail(error)
-    summary_path.write_text(json.dumps(summary, indent=2) + "\n")
-    if as_json:
-        print_json(summary)
-    else:
-        show_summary(summary)
-        out.print(f"\nsummary        {summary_path}", highlight=False, soft_wrap=True)
-        out.print(f"contact sheet  {folder / 'contact-sheet.png'}", highlight=False, soft_wrap=True)
-        out.print(f"files          {folder / 'store'}", highlight=False, soft_wrap=True)
     if summary["failed"] or summary["artifacts_expired"]:
         raise typer.Exit(FAILED)
 
 
-def prepare(folder: Path) -> Settings:
-    """Settings of a stack of its own: free ports, the emulator, nothing of the environment's."""
+def show(summary: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+    """Print it, and keep it in the folder."""
+    path = folder / "summary.json"
+    path.write_text(json.dumps(summary, indent=2) + "\n")
+    if as_json:
+        print_json(summary)
+        return
+    show_summary(summary)
+    out.print(f"\nsummary        {path}", highlight=False, soft_wrap=True)
+    out.print(f"contact sheet  {folder / 'contact-sheet.png'}", highlight=False, soft_wrap=True)
+    out.print(f"files          {folder / 'store'}", highlight=False, soft_wrap=True)
+
+
+def prepare(folder: Path, ports: Sequence[int]) -> Settings:
+    """Settings of a stack of its own: the emulator, and nothing of the environment's.
+
+    Args:
+        ports: of the gateway, Flower and the emulator.
+    """
     before = Settings(data_dir=folder)
     try:
         take_down(before, lambda step: notes.print(f"[dim]{step}[/dim]"))
@@ -89,7 +126,6 @@ def prepare(folder: Path) -> Settings:
         shutil.rmtree(folder)
     for name in [name for name in os.environ if name.startswith("PRESSROOM_")]:
         del os.environ[name]
-    ports = free_ports(3)
     # The processes of the stack read them from the environment.
     os.environ |= {
         "PRESSROOM_DATA_DIR": str(folder),

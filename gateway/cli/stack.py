@@ -72,6 +72,12 @@ def up(
     if detach:
         notes.print("stop it with [bold]pressroom down[/bold]")
         return
+    run_until_told(settings)
+    down()
+
+
+def run_until_told(settings: Settings) -> None:
+    """Return once Ctrl-C or SIGTERM comes. Fail if the stack is stopped from elsewhere."""
     notes.print("running; [bold]Ctrl-C[/bold] stops it")
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -80,7 +86,6 @@ def up(
     while not asked.wait(1.0):
         if not supervisor.is_up():
             fail("the stack was stopped from elsewhere")
-    down()
 
 
 def make_first_key(settings: Settings) -> None:
@@ -227,7 +232,9 @@ def show_stack(settings: Settings) -> None:
     password = settings.data_dir / "run" / "flower-password"
     login = f"user pressroom, password in {password}" if password.exists() else "user pressroom"
     out.print(f"\nupstream  {upstream}", highlight=False)
-    out.print(f"gateway   http://{settings.gateway_host}:{settings.gateway_port}", highlight=False)
+    gateway = f"http://{settings.gateway_host}:{settings.gateway_port}"
+    out.print(f"gateway   {gateway}", highlight=False)
+    out.print(f"pages     {gateway}/web/  (sign in with an API key)", highlight=False)
     out.print(f"Flower    {flower_url(settings)}  ({login})", highlight=False, soft_wrap=True)
     if settings.metrics_token:
         ports = [settings.metrics_port + number for number in range(count_workers(settings))]

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from nicegui import app as nicegui_app
 from nicegui import core, ui
+from starlette.middleware.base import BaseHTTPMiddleware
 
 from gateway.web import login, theme
 from gateway.web.addresses import WEB
@@ -42,6 +43,13 @@ def add_web(gateway: FastAPI) -> None:
         tailwind=False,
         show_welcome_message=False,
     )
+    # Its middlewares of this kind fail where a browser goes on before an answer is whole, which
+    # would be told as a fault of ours. What they do, policy.py does, or nobody needs.
+    nicegui_app.user_middleware = [
+        one
+        for one in nicegui_app.user_middleware
+        if not (isinstance(one.cls, type) and issubclass(one.cls, BaseHTTPMiddleware))
+    ]
     nicegui_app.on_startup(notice_lost_lines)
     gateway.add_middleware(Policy, gateway=gateway)
 

@@ -6,6 +6,7 @@ It ends with the key: revoked, rotated (after the grace that the old secret has)
 
 import ipaddress
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from limits import RateLimitItemPerMinute
@@ -13,7 +14,8 @@ from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from gateway.errors import ApiError
-from gateway.state import GatewayState
+from gateway.state import GatewayState, get_state
+from gateway.web.addresses import WEB
 from models.key import Caller, hash_key
 
 COOKIE = "pressroom_session"
@@ -55,21 +57,26 @@ async def sign_in(state: GatewayState, request: Request, key: str) -> str | None
 
 
 def set_cookie(response: Response, request: Request, cookie: str) -> None:
+    public = urlsplit(get_state(request).runtime.settings.public_url or "")
+    # A proxy that ends TLS may not say so, but the settings do.
+    over_tls = request.url.scheme == "https" or (
+        public.scheme == "https" and public.hostname == request.url.hostname
+    )
     # Lax: a link that somebody sent opens its page. What changes anything goes by POST from our own
     # pages (login.py), or by the socket of a page, whose id no other site can know.
     response.set_cookie(
         COOKIE,
         cookie,
         max_age=LIVE_SECONDS,
-        path="/web",
+        path=WEB,
         httponly=True,
         samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=over_tls,
     )
 
 
 def clear_cookie(response: Response) -> None:
-    response.delete_cookie(COOKIE, path="/web", httponly=True, samesite="lax")
+    response.delete_cookie(COOKIE, path=WEB, httponly=True, samesite="lax")
 
 
 def _whence(request: Request) -> str:
