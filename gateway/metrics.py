@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api import PREFIX
+from gateway.errors import CLIENT_CLOSED
 from gateway.state import get_state
 from gateway.web.addresses import WEB
 from models import key
@@ -55,12 +56,16 @@ class CountRequests:
                 code, seconds = message["status"], time.perf_counter() - began
             await send(message)
 
+        ended = CLIENT_CLOSED  # unless it is answered: who goes on before may be left without
         try:
             await self._app(scope, receive, noting)
+        except BaseException:
+            ended = FAULT
+            raise
         finally:
             method = scope["method"] if scope["method"] in METHODS else OTHER
             seconds = seconds or time.perf_counter() - began
-            note_request(_name_route(scope), method, code or FAULT, seconds)
+            note_request(_name_route(scope), method, code or ended, seconds)
 
 
 def _name_route(scope: Scope) -> str:
