@@ -110,8 +110,14 @@ async def take_handles(
             {"handles": orjson.dumps(list(handles)).decode(), "kept": KEPT_SECONDS},
         )
     }
-    left = [one for one in handles if one.full_name not in taken]
-    if not left:
+    return await find_held(session, [one for one in handles if one.full_name not in taken])
+
+
+async def find_held(
+    session: AsyncSession, handles: Sequence[NewHandle]
+) -> dict[tuple[UUID, HandleKind, str], HeldBy]:
+    """Those of these names that jobs have, and which; none is taken."""
+    if not handles:
         return {}
     held = await session.execute(
         text("""
@@ -122,9 +128,9 @@ async def take_handles(
             JOIN jobs ON jobs.id = handles.job_id
         """),
         {
-            "keys": [one.key_id for one in left],
-            "kinds": [one.kind for one in left],
-            "names": [one.name for one in left],
+            "keys": [one.key_id for one in handles],
+            "kinds": [one.kind for one in handles],
+            "names": [one.name for one in handles],
         },
     )
     return {

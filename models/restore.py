@@ -52,7 +52,7 @@ LOCK_WAIT = "10s"
 VERSIONS_TABLE = "alembic_version"
 
 # Of what the present database knows nothing is taken over here: the backup's rows stand.
-AS_IN_THE_BACKUP = (Charge, Flow, Pulse, Setting, SizeStats)
+AS_IN_THE_BACKUP = (Charge, Flow, Pulse, SizeStats)
 # All the others are looked at in `carry_over`.
 CARRIED = (
     Announcement,
@@ -75,6 +75,7 @@ CARRIED = (
     Reservation,
     Schedule,
     ScheduleRun,
+    Setting,
     ShelvedJob,
 )
 
@@ -265,6 +266,8 @@ def carry_over(connection: Connection) -> Carried:
         update=None,
     )
     _copy(connection, AuditLine, update=None)
+    # Of settings the backup's come back; but who restores within maintenance does not end it.
+    _copy(connection, Setting, where="name = 'maintenance'")
     connection.execute(
         text("""
             UPDATE campaigns SET completed_at = NULL WHERE completed_at IS NOT NULL AND EXISTS (

@@ -26,14 +26,14 @@ from gateway.callers import Reading, Running
 from gateway.disconnect import ClientGone, unless_gone
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse
-from gateway.state import get_state
+from gateway.state import GatewayState, get_state
 from gateway.submission import METHOD, ROUTE, conflict, refuse_in_maintenance
 from gateway.upstream_api.call import OUR_KEY, Call
 from gateway.upstream_api.completion import split_events
 from gateway.upstream_api.jobs import resolve
 from gateway.upstream_api.run_body import read_idempotency_key
 from models.base import new_id
-from models.handle import HandleKind, HeldBy, NewHandle
+from models.handle import HandleKind, HeldBy, NewHandle, find_held
 from models.job import JobState, Route
 from models.job_queries import get_job
 from models.key import Caller
@@ -107,7 +107,13 @@ async def _complete(request: Request, endpoint: str, caller: Caller, *, path: st
             job_id=job.id,
             request_hash=hash_json([name, path, body]),
         )
-    await refuse_in_maintenance(state, unsent=False)
+    try:
+        await refuse_in_maintenance(state, unsent=False)
+    except ApiError:
+        # What was done before is told again: nothing is sent for that.
+        if (known := await _find_held(state, handle)) is None:
+            raise
+        return await _replay(request, known, handle, body)
     async with AsyncExitStack() as held:
         try:
             await held.enter_async_context(
@@ -130,6 +136,13 @@ async def _complete(request: Request, endpoint: str, caller: Caller, *, path: st
             job=direct,
         )
         return await _send(request, call, path, held)
+
+
+async def _find_held(state: GatewayState, handle: NewHandle | None) -> HeldBy | None:
+    """The job that has the name, if one has."""
+    async with state.runtime.database.begin() as session:
+        found = await find_held(session, [handle] if handle else [])
+    return next(iter(found.values()), None)
 
 
 async def _send(request: Request, call: Call, path: str, held: AsyncExitStack) -> Response:

@@ -37,6 +37,7 @@ from models.migrate import _migrator, find_version, migrate
 from models.restore import AS_IN_THE_BACKUP, CARRIED
 from models.schedule import list_schedules, remove_schedule
 from models.schedule_run import list_runs
+from models.setting import get_settings, put_setting
 from models.shelf import shelve_jobs, take_back
 from tasks.archive import ARCHIVE
 from tasks.campaigns.timetable import Timetable
@@ -259,6 +260,21 @@ async def test_a_restore_to_earlier_pays_for_nothing_again(settings, emulator, r
             files = await list_artifacts(session, job_ids=[*early, *late])
     assert Counter(file.state for file in files) == {"stored": 7}
     assert await sent(emulator) == 8
+
+
+async def test_maintenance_outlives_a_restore_that_is_done_within_it(settings, root):
+    async with installation(settings) as runtime, runtime.database.begin() as session:
+        await put_setting(session, name="events_days", value=3)
+    await back_up(settings, root)
+    async with installation(settings) as runtime, runtime.database.begin() as session:
+        await put_setting(session, name="maintenance", value={"reason": "a restore"})
+        await put_setting(session, name="events_days", value=4)
+
+    await restore(settings, root)
+
+    async with installation(settings) as runtime, runtime.database.begin() as session:
+        kept = await get_settings(session)
+    assert kept == {"maintenance": {"reason": "a restore"}, "events_days": 3}
 
 
 @pytest.mark.usefixtures("emulator")

@@ -111,3 +111,20 @@ async def test_a_text_that_is_streamed_waits_for_nothing_and_is_refused(operator
 
     assert refused.status_code == 503
     assert "maintenance" in refused.json()["error"]["message"]
+
+
+@pytest.mark.usefixtures("emulator")
+async def test_a_text_that_was_made_before_is_told_again(operator, runtime):
+    path = "/v2/granite-4-0-h-small/openai/v1/chat/completions"
+    said = [{"role": "user", "content": "hello"}]
+    body = {"model": "ibm-granite/granite-4.0-h-small", "messages": said}
+    named = {"Idempotency-Key": "hello-1"}
+    first = await operator.post(path, json=body, headers=named)
+    await switch(operator, runtime, on=True)
+
+    again = await operator.post(path, json=body, headers=named)
+    other = await operator.post(path, json=body, headers={"Idempotency-Key": "hello-2"})
+
+    assert again.json() == first.json()
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert other.status_code == 503
