@@ -47,7 +47,12 @@ class Live(Generic[T]):
             if seconds is None:
                 ui.timer(0, self.again, once=True)
             else:
-                ui.timer(seconds, self.again)
+                ui.timer(seconds, self._tick)
+
+    async def _tick(self) -> None:
+        # A page whose browser has gone is kept for a while, in case it comes back.
+        if self._shown is _NOTHING or self.place.client.has_socket_connection:
+            await self.again()
 
     async def again(self) -> None:
         """Read it now. What is shown stays while it cannot be read, with a word of that."""
