@@ -130,7 +130,7 @@ def test_a_key_sees_its_own_money_and_changes_none(visit, api):
     expect(page.get_by_role("button", name="Set a budget")).to_have_count(0)
     expect(page.get_by_role("button", name="Key", exact=True)).to_have_count(0)
     page.goto(f"/web/money/budgets/{made['id']}")
-    expect(page.get_by_text(f"no budget {made['id']}")).to_be_visible()
+    expect(page.get_by_text(f"no budget has the id '{made['id']}'")).to_be_visible()
     api.delete(f"/api/v1/budgets/{made['id']}").raise_for_status()
 
 
