@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from models.budget import MOST_USD, BudgetState
+from models.budget import MOST_USD, BudgetState, Held
 from models.errors import PressroomError
 from models.movement import Movement
 from models.spend import Spend
@@ -50,6 +50,18 @@ def describe_movement(movement: Movement) -> dict[str, Any]:
         "kind": movement.kind.value,
         "usd": None if movement.usd is None else float(movement.usd),
         "job_id": _text(movement.job_id),
+    }
+
+
+def describe_held(held: Held) -> dict[str, Any]:
+    """As JSON."""
+    return {
+        "key_id": _text(held.key_id),
+        "key": held.key,
+        "campaign_id": _text(held.campaign_id),
+        "campaign": held.campaign,
+        "jobs": held.jobs,
+        "estimate_usd": float(held.estimate_usd),
     }
 
 

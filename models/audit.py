@@ -51,6 +51,7 @@ class Action(enum.StrEnum):
     BUDGET_REMOVE = "budget.remove"
     KEY_CREATE = "key.create"
     KEY_WEIGH = "key.weigh"
+    KEY_LIMIT = "key.limit"
     KEY_ROTATE = "key.rotate"
     KEY_REVOKE = "key.revoke"
     SETTING_SET = "setting.set"

@@ -27,6 +27,7 @@ from models.key import ApiKey
 
 WARN_AT = 0.8  # of the limit, if nobody says otherwise
 MOST_USD = 10_000_000
+HELD_MOST = 10_000  # jobs that are looked at to say whose they are
 
 
 class Period(enum.StrEnum):
@@ -396,6 +397,48 @@ async def list_budgets(
         )
         for row in rows
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Whose queued jobs wait for room in a budget.
+
+    Attributes:
+        key_id, campaign_id: None: they are of none.
+        estimate_usd: of those whose price is known.
+    """
+
+    key_id: UUID | None
+    key: str | None
+    campaign_id: UUID | None
+    campaign: str | None
+    jobs: int
+    estimate_usd: Decimal
+
+
+async def list_held(session: AsyncSession, budget_id: UUID) -> tuple[Sequence[Held], bool]:
+    """Whom the budget holds, those with the most jobs first; and whether there are more jobs than
+    were looked at: the `HELD_MOST` cheapest, which would be let go on first.
+    """
+    rows = await session.execute(
+        text(f"""
+            WITH held AS (
+                SELECT key_id, campaign_id, estimate_usd FROM jobs
+                WHERE state = 'queued' AND held_by = :id
+                ORDER BY coalesce(estimate_usd, 0), id LIMIT {HELD_MOST + 1}
+            )
+            SELECT held.key_id, api_keys.name AS key, held.campaign_id, campaigns.name AS campaign,
+                count(*) AS jobs, coalesce(sum(estimate_usd), 0) AS estimate_usd
+            FROM held
+            LEFT JOIN api_keys ON api_keys.id = held.key_id
+            LEFT JOIN campaigns ON campaigns.id = held.campaign_id
+            GROUP BY held.key_id, api_keys.name, held.campaign_id, campaigns.name
+            ORDER BY jobs DESC, campaign, key
+        """),  # noqa: S608 -- a constant
+        {"id": budget_id},
+    )
+    held = [Held(**row._mapping) for row in rows]  # noqa: SLF001 -- SQLAlchemy's public name for it
+    return held, sum(one.jobs for one in held) > HELD_MOST
 
 
 async def find_budget(session: AsyncSession, name: str, *, removed: bool = False) -> UUID:

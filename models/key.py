@@ -191,6 +191,19 @@ async def weigh_key(session: AsyncSession, key_id: UUID, *, weight: float) -> Ap
     return row
 
 
+async def limit_key(
+    session: AsyncSession, key_id: UUID, *, requests_per_second: int | None
+) -> ApiKey:
+    """Say how often the key may ask; None: as operators set it for all.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    row = await get_key(session, key_id)
+    row.requests_per_second = requests_per_second
+    return row
+
+
 async def rotate_key(
     session: AsyncSession, key_id: UUID, *, grace_seconds: float, webhook_secret: bool
 ) -> IssuedKey:

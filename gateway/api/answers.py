@@ -565,6 +565,24 @@ class Movements(BaseModel):
     movements: list[MovementForm]
 
 
+class WaitsForm(BaseModel):
+    """Jobs of a key, or of a campaign of its, that wait for room in the budget."""
+
+    key_id: UUID | None
+    key: str | None
+    campaign_id: UUID | None
+    campaign: str | None
+    jobs: int
+    estimate_usd: float
+
+
+class Waits(BaseModel):
+    """`more`: there are more jobs than were looked at, which are the cheapest 10,000."""
+
+    held: list[WaitsForm]
+    more: bool
+
+
 class SpendForm(BaseModel):
     """`name` is null of what has no key, campaign or tag."""
 

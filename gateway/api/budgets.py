@@ -17,6 +17,7 @@ from gateway.api.answers import (
     Budgets,
     Movements,
     Spending,
+    Waits,
     problems,
 )
 from gateway.api.form_reader import body_of, read_form
@@ -26,6 +27,7 @@ from gateway.audit_facts import terms_of_budget
 from gateway.budget_facts import (
     BadBudget,
     describe_budget,
+    describe_held,
     describe_movement,
     describe_spend,
     read_zone,
@@ -41,6 +43,7 @@ from models.budget import (
     BudgetTaken,
     change_budget,
     list_budgets,
+    list_held,
     remove_budget,
 )
 from models.errors import NotFound
@@ -161,6 +164,16 @@ async def ledger(
     async with get_state(request).runtime.database.begin() as session:
         movements = await list_movements(session, budget_id, limit=limit)
     return _answer(request, {"movements": [describe_movement(one) for one in movements]})
+
+
+@routes.get("/budgets/{budget_id}/held", response_model=Waits, summary="List whom a budget holds")
+async def held(request: Request, budget_id: UUID, caller: Reading) -> Response:
+    """Those with the most jobs first."""
+    await _read(request, budget_id, caller.owner)
+    async with get_state(request).runtime.database.begin() as session:
+        found, more = await list_held(session, budget_id)
+    described = [describe_held(one) for one in found]
+    return _answer(request, {"held": described, "more": more})
 
 
 @routes.get("/spend", response_model=Spending, summary="Sum up what was spent")

@@ -5,7 +5,15 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StrictBool
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    model_validator,
+)
 
 from models.budget import MOST_USD, AtCap, Period
 from models.fairness import HIGHEST, LOWEST, USUAL, WEIGHTS
@@ -239,9 +247,21 @@ class KeyRequest(Form):
 
 
 class KeyChange(Form):
+    """What is given is changed."""
+
     model_config = ConfigDict(json_schema_extra={"examples": [{"weight": 3}]})
 
-    weight: Weight
+    weight: Weight | None = None
+    requests_per_second: Annotated[
+        int | None,
+        Field(ge=1, le=1_000_000, description="Null: as operators set it for all keys."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _something_is_given(self) -> "KeyChange":
+        if not self.model_fields_set or (self.weight is None and "weight" in self.model_fields_set):
+            raise ValueError("a weight, or requests_per_second, was wanted")
+        return self
 
 
 class RotateRequest(Form):

@@ -17,7 +17,15 @@ from gateway.json_response import JsonResponse
 from gateway.key_facts import describe_issued, describe_key
 from gateway.state import get_state
 from models.audit import Action, note_act
-from models.key import get_key, issue_key, list_keys, revoke_key, rotate_key, weigh_key
+from models.key import (
+    get_key,
+    issue_key,
+    limit_key,
+    list_keys,
+    revoke_key,
+    rotate_key,
+    weigh_key,
+)
 
 routes = APIRouter(prefix="/keys", tags=["keys"], responses=ERRORS)
 
@@ -71,19 +79,27 @@ async def read(request: Request, key_id: UUID, _caller: Operating) -> Response:
 @routes.patch(
     "/{key_id}",
     response_model=KeyForm,
-    summary="Change a key's share",
+    summary="Change a key's share, or how often it may ask",
     openapi_extra=body_of(KeyChange),
     responses=BODY_ERRORS,
 )
 async def change(request: Request, key_id: UUID, caller: Operating) -> Response:
-    """Of the jobs that it hands in from then on."""
+    """Its share, of the jobs that it hands in from then on."""
     asked = await read_form(request, KeyChange)
+    actor = actor_of(request, caller)
     async with get_state(request).runtime.database.begin() as session:
-        before = terms_of_key(await get_key(session, key_id))
-        row = await weigh_key(session, key_id, weight=asked.weight)
-        actor = actor_of(request, caller)
-        after = terms_of_key(row)
-        await note_act(session, actor, Action.KEY_WEIGH, key_id, before=before, after=after)
+        row = await get_key(session, key_id)
+        before = terms_of_key(row)
+        if asked.weight is not None:
+            row = await weigh_key(session, key_id, weight=asked.weight)
+            after = terms_of_key(row)
+            await note_act(session, actor, Action.KEY_WEIGH, key_id, before=before, after=after)
+            before = after
+        if "requests_per_second" in asked.model_fields_set:
+            rate = asked.requests_per_second
+            row = await limit_key(session, key_id, requests_per_second=rate)
+            after = terms_of_key(row)
+            await note_act(session, actor, Action.KEY_LIMIT, key_id, before=before, after=after)
     return _answer(request, describe_key(row))
 
 

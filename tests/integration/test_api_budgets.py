@@ -48,6 +48,8 @@ async def test_a_budget_is_set_raised_and_removed_and_its_ledger_tells(operator,
     assert (told["left_usd"], told["jobs_held"], told["capped"]) == (0, 3, True)
     [job] = (await operator.get("/api/v1/jobs", params={"limit": 1})).json()["jobs"]
     assert job["why"] == "the budget wall has not enough left for it"
+    [waits] = (await operator.get(f"{url}/held")).json()["held"]
+    assert (waits["jobs"], waits["estimate_usd"], waits["campaign"]) == (3, 0.03, None)
     low = await operator.patch(url, json={"limit_usd": 0.01})
     assert low.status_code == 422
     assert "$0.02 is spent or reserved already" in low.json()["detail"]

@@ -411,6 +411,24 @@ async def test_a_keys_weight_is_told_and_can_be_changed(operator):
     assert (await operator.get(f"/api/v1/keys/{made['id']}")).json()["weight"] == 0.5
 
 
+async def test_how_often_a_key_may_ask_is_changed_and_the_log_tells(operator):
+    made = (await operator.post("/api/v1/keys", json={"name": "shop", "weight": 3})).json()
+    url = f"/api/v1/keys/{made['id']}"
+
+    slowed = (await operator.patch(url, json={"requests_per_second": 7})).json()
+    freed = (await operator.patch(url, json={"requests_per_second": None, "weight": 2})).json()
+
+    assert (slowed["requests_per_second"], slowed["weight"]) == (7, 3)
+    assert (freed["requests_per_second"], freed["weight"]) == (None, 2)
+    acts = (await operator.get("/api/v1/audit", params={"target": made["id"]})).json()["acts"]
+    assert [act["action"] for act in acts] == ["key.limit", "key.weigh", "key.limit", "key.create"]
+    [freeing, weighing, slowing, _] = acts
+    assert slowing["after"]["requests_per_second"] == 7
+    assert (weighing["before"]["weight"], weighing["after"]["weight"]) == (3, 2)
+    assert weighing["after"]["requests_per_second"] == 7
+    assert freeing["after"]["requests_per_second"] is None
+
+
 @pytest.mark.parametrize("body", [{}, {"weight": 0}, {"weight": None}, {"name": "other"}])
 async def test_a_change_that_makes_no_sense_is_refused(operator, body):
     made = (await operator.post("/api/v1/keys", json={"name": "shop"})).json()
