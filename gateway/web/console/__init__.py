@@ -1,3 +1,3 @@
 """The console: a module for each room."""
 
-from gateway.web.console import floor  # noqa: F401 -- its pages
+from gateway.web.console import floor, job, jobs  # noqa: F401 -- their pages

@@ -45,9 +45,17 @@ class Live(Generic[T]):
             with self._inside:
                 loading(lines)
             if seconds is None:
-                ui.timer(0, self.again, once=True)
+                self._timer = ui.timer(0, self.again, once=True)
             else:
-                ui.timer(seconds, self.again)
+                self._timer = ui.timer(seconds, self._look)
+
+    def slow_down(self, seconds: float) -> None:
+        """From now on it is read so much later each time."""
+        self._timer.interval = seconds
+
+    async def _look(self) -> None:
+        if self.place.client.has_socket_connection:  # else nobody is there to look at it
+            await self.again()
 
     async def again(self) -> None:
         """Read it now. What is shown stays while it cannot be read, with a word of that."""
