@@ -21,6 +21,7 @@ from sqlalchemy import (
     Select,
     TableValuedAlias,
     Text,
+    and_,
     any_,
     cast,
     func,
@@ -48,6 +49,9 @@ Table = Literal["jobs", "campaigns", "artifacts", "api_keys", "schedules", "audi
 T = TypeVar("T")
 
 HEALTH_SECONDS = 3600.0  # how far back ended jobs are counted
+SKEW_MS = 86_400_000  # that the clock which makes ids may be off; the database's says when
+ID_MS_AT = 80  # bits of a UUIDv7 after its time in milliseconds
+ID_MS_MOST = 2**48 - 1
 PROMPT_MOST = 300  # characters of a prompt that a list shows
 
 
@@ -240,13 +244,26 @@ def _where(statement: Select[T], wanted: JobFilter) -> Select[T]:
         (wanted.not_priority, lambda value: Job.priority != value),
         (wanted.cancel_asked, lambda value: asked.is_not(None) if value else asked.is_(None)),
         (wanted.ended_before, lambda value: Job.finished_at < value),
-        (wanted.created_after, lambda value: Job.created_at >= value),
-        (wanted.created_before, lambda value: Job.created_at < value),
+        # Ids sort by the time they were made, so that the list begins where these jobs do.
+        (
+            wanted.created_after,
+            lambda value: and_(Job.created_at >= value, Job.id >= _first_id(value, -SKEW_MS)),
+        ),
+        (
+            wanted.created_before,
+            lambda value: and_(Job.created_at < value, Job.id < _first_id(value, SKEW_MS)),
+        ),
     )
     for value, fits in conditions:
         if value is not None:
             statement = statement.where(fits(value))
     return statement
+
+
+def _first_id(moment: dt.datetime, offset_ms: int) -> UUID:
+    """Before every id that was made so long after a time."""
+    made_ms = int(moment.timestamp() * 1000) + offset_ms
+    return UUID(int=min(max(made_ms, 0), ID_MS_MOST) << ID_MS_AT)
 
 
 def _tagged(tag: str) -> Select[UUID]:

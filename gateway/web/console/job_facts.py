@@ -30,7 +30,7 @@ def say_why(job: dict[str, Any]) -> str:
     """Why it is where it is; the reason that it ended for in words."""
     why, reason = str(job["why"]), job["reason"]
     if reason and why.startswith(reason):
-        return reason.replace("_", " ") + why.removeprefix(reason)
+        return str(reason).replace("_", " ") + why.removeprefix(reason)
     return why
 
 
