@@ -49,7 +49,7 @@ Table = Literal["jobs", "campaigns", "artifacts", "api_keys", "schedules", "audi
 T = TypeVar("T")
 
 HEALTH_SECONDS = 3600.0  # how far back ended jobs are counted
-SKEW_MS = 86_400_000  # that the clock which makes ids may be off; the database's says when
+SKEW_MS = 3_600_000  # that the clock which makes ids may be off; the database says when
 ID_MS_AT = 80  # bits of a UUIDv7 after its time in milliseconds
 ID_MS_MOST = 2**48 - 1
 PROMPT_MOST = 300  # characters of a prompt that a list shows

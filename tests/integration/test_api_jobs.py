@@ -400,8 +400,8 @@ async def test_every_filter_lists_what_fits_and_nothing_else(client, database):
         client, 1, endpoint=VIDEO
     )
     await end_jobs(database, [ended], "cancelled", reason="cancelled")
-    # Not long ago: a job's id tells its time, too, within a day.
-    moment = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(hours=6)
+    # Not long ago: a job's id tells its time, too, within an hour.
+    moment = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(minutes=30)
     async with database.begin() as session:
         session.add(Campaign(id=campaign, name="c"))
         await session.flush()
