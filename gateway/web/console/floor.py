@@ -67,7 +67,7 @@ class View:
             self._hour = Tile("Spent this hour")
             self._late = Tile("Last 60 minutes")
         with section("Lanes", bare=True):
-            with box(classes="pr-sheet") as self._sheet:
+            with box(classes="pr-sheet pr-lanes") as self._sheet:
                 self._table = DataTable(LANES, caption="Lanes", on_act=acted)
             self._none = box(classes="pr-sheet")
             with self._none:
