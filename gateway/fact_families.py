@@ -107,6 +107,11 @@ class Facts:
     def __init__(self, families: Mapping[str, Family]) -> None:
         self._families = families
 
+    def values(self, name: str) -> Mapping[tuple[str, ...], float]:
+        """Of one fact, by its labels; none if it could not be read."""
+        family = self._families.get(name)
+        return family.values if family else {}
+
     def collect(self) -> Iterable[Metric]:
         for name, family in self._families.items():
             make = CounterMetricFamily if family.counter else GaugeMetricFamily

@@ -59,6 +59,12 @@ async def describe_lane(runtime: Runtime, lane: LaneState) -> dict[str, Any]:
         "closures": lane.closures,
         "paused_reason": lane.paused_reason,
         "paused_seconds": lane.paused_seconds,
+        "breaker": {
+            "failed_in_a_row": lane.faults,
+            "breaks_after": BREAK_AFTER,
+            "half_open": lane.closures > 0,
+            "probing": lane.probing,
+        },
         "quota": quota,
         "why": _explain(lane, quota, maintenance),
     }
@@ -75,12 +81,6 @@ async def inspect_lane(runtime: Runtime, stage: StageName, endpoint: str) -> dic
         **await describe_lane(runtime, states[0] if states else make_empty(stage, endpoint)),
         "places": dict(places),
         "limits": await _describe_limits(runtime, stage, endpoint, row),
-        "breaker": {
-            "failed_in_a_row": row.faults if row else 0,
-            "breaks_after": BREAK_AFTER,
-            "half_open": bool(row and row.closures > 0),
-            "probing": bool(row and row.probing),
-        },
         "paused_at": row.paused_at.isoformat() if row and row.paused_at else None,
         "shares": [_describe_share(one) for one in shares],
     }

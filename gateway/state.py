@@ -14,6 +14,7 @@ from gateway.callers import Callers
 from gateway.end_watch import EndWatch
 from gateway.event_feed import EventFeed
 from gateway.facts import FactReader
+from gateway.floor import FloorReader
 from gateway.hints import HintCollector, Listening
 from gateway.webhook_urls import WebhookUrls
 from workers.app import make_app
@@ -38,11 +39,13 @@ class GatewayState:
     hints: HintCollector
     webhook_urls: WebhookUrls
     facts: FactReader
+    floor: FloorReader
 
 
 @asynccontextmanager
 async def open_state(settings: Settings) -> AsyncIterator[GatewayState]:
     async with open_runtime(settings, make_app(settings), name="gateway") as runtime:
+        facts = FactReader(runtime)
         state = GatewayState(
             runtime=runtime,
             callers=Callers(runtime),
@@ -51,7 +54,8 @@ async def open_state(settings: Settings) -> AsyncIterator[GatewayState]:
             events=EventFeed(runtime),
             hints=HintCollector(runtime),
             webhook_urls=WebhookUrls(runtime.guard),
-            facts=FactReader(runtime),
+            facts=facts,
+            floor=FloorReader(runtime, facts),
         )
         working = [
             asyncio.create_task(_keep_running(part))

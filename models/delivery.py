@@ -58,6 +58,11 @@ class Delivery(Base):
             postgresql_where=text("kind = 'webhook' AND state = 'pending'"),
         ),
         Index(
+            "deliveries_given_up",  # delivery.count_given_up
+            "next_at",
+            postgresql_where=text("state = 'failed'"),
+        ),
+        Index(
             "deliveries_suspected",  # poison.set_aside_rows
             "next_at",
             postgresql_where=text(SUSPECTED),
@@ -244,6 +249,15 @@ async def list_deliveries(
     if before is not None:
         statement = statement.where(Delivery.id < before)
     return (await session.scalars(statement)).all()
+
+
+async def count_given_up(session: AsyncSession, *, hours: float) -> int:
+    """How many were given up so lately, and were not replayed since."""
+    statement = text("""
+        SELECT count(*) FROM deliveries
+        WHERE state = 'failed' AND next_at > now() - make_interval(secs => :seconds)
+    """)
+    return int(await session.scalar(statement, {"seconds": hours * 3600}) or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

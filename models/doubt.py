@@ -9,6 +9,7 @@ So are those that were answered with a 5xx: by its own word the upstream took no
 have done so all the same, this is what it comes to.
 """
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -62,6 +63,7 @@ _JUDGED = """
                AND jobs.upstream_id IS NOT DISTINCT FROM attempts.upstream_id)
       AND (CAST(:owner AS uuid) IS NULL OR jobs.key_id = :owner)
       AND (CAST(:job AS uuid) IS NULL OR jobs.id = :job)
+      AND (CAST(:since AS timestamptz) IS NULL OR attempts.sent_at >= :since)
 """
 
 _SUMS = """
@@ -78,13 +80,17 @@ _SUMS = """
 
 
 async def sum_doubts(
-    session: AsyncSession, *, owner: UUID | None = None, job_id: UUID | None = None
+    session: AsyncSession,
+    *,
+    owner: UUID | None = None,
+    job_id: UUID | None = None,
+    since: dt.datetime | None = None,
 ) -> Doubts:
-    """Of everybody, of one key's jobs, or of one job."""
+    """Of everybody, of one key's jobs, or of one job; `since`: of what was sent from then on."""
     row = (
         await session.execute(
             text(f"WITH judged AS ({_JUDGED}) SELECT {_SUMS} FROM judged"),  # noqa: S608 -- constants
-            {"owner": owner, "job": job_id},
+            {"owner": owner, "job": job_id, "since": since},
         )
     ).one()
     return Doubts(owner, **row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for it
@@ -97,7 +103,7 @@ async def sum_doubts_by_key(session: AsyncSession) -> Sequence[Doubts]:
             WITH judged AS ({_JUDGED})
             SELECT key_id, {_SUMS} FROM judged GROUP BY key_id ORDER BY key_id
         """),  # noqa: S608 -- constants
-        {"owner": None, "job": None},
+        {"owner": None, "job": None, "since": None},
     )
     return [Doubts(**row._mapping) for row in rows]  # noqa: SLF001
 
@@ -115,6 +121,6 @@ async def list_doubtful_jobs(
                   AND (CAST(:before AS uuid) IS NULL OR id < :before)
                 ORDER BY id DESC LIMIT :limit
             """),  # noqa: S608 -- constants
-            {"owner": owner, "job": None, "before": before, "limit": limit},
+            {"owner": owner, "job": None, "since": None, "before": before, "limit": limit},
         )
     )

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Select,
     TableValuedAlias,
     Text,
+    and_,
     any_,
     cast,
     func,
@@ -48,6 +49,10 @@ Table = Literal["jobs", "campaigns", "artifacts", "api_keys", "schedules", "audi
 T = TypeVar("T")
 
 HEALTH_SECONDS = 3600.0  # how far back ended jobs are counted
+SKEW_MS = 3_600_000  # that the clock which makes ids may be off; the database says when
+ID_MS_AT = 80  # bits of a UUIDv7 after its time in milliseconds
+ID_MS_MOST = 2**48 - 1
+PROMPT_MOST = 300  # characters of a prompt that a list shows
 
 
 async def get_job(session: AsyncSession, job_id: UUID, *, owner: UUID | None = None) -> Job:
@@ -113,6 +118,22 @@ async def list_jobs(
     if not brief:
         await fetch_bulk(session, jobs)
     return jobs
+
+
+async def list_prompts(session: AsyncSession, job_ids: Collection[UUID]) -> dict[UUID, str]:
+    """The beginning of what each was asked for, of those that say it in words."""
+    rows = await session.execute(
+        text("""
+            SELECT jobs.id, left(coalesce(given.input ->> 'prompt', given.input ->> 'text'), :most)
+                AS prompt
+            FROM jobs LEFT JOIN shelved_jobs ON job_id = jobs.id
+            CROSS JOIN LATERAL (
+                SELECT coalesce(shelved_jobs.input, jobs.input) AS input) AS given
+            WHERE jobs.id = ANY(:ids)
+        """),
+        {"ids": list(job_ids), "most": PROMPT_MOST},
+    )
+    return {row.id: row.prompt for row in rows if row.prompt}
 
 
 async def list_job_ids(
@@ -223,13 +244,26 @@ def _where(statement: Select[T], wanted: JobFilter) -> Select[T]:
         (wanted.not_priority, lambda value: Job.priority != value),
         (wanted.cancel_asked, lambda value: asked.is_not(None) if value else asked.is_(None)),
         (wanted.ended_before, lambda value: Job.finished_at < value),
-        (wanted.created_after, lambda value: Job.created_at >= value),
-        (wanted.created_before, lambda value: Job.created_at < value),
+        # Ids sort by the time they were made, so that the list begins where these jobs do.
+        (
+            wanted.created_after,
+            lambda value: and_(Job.created_at >= value, Job.id >= _first_id(value, -SKEW_MS)),
+        ),
+        (
+            wanted.created_before,
+            lambda value: and_(Job.created_at < value, Job.id < _first_id(value, SKEW_MS)),
+        ),
     )
     for value, fits in conditions:
         if value is not None:
             statement = statement.where(fits(value))
     return statement
+
+
+def _first_id(moment: dt.datetime, offset_ms: int) -> UUID:
+    """Before every id that was made so long after a time."""
+    made_ms = int(moment.timestamp() * 1000) + offset_ms
+    return UUID(int=min(max(made_ms, 0), ID_MS_MOST) << ID_MS_AT)
 
 
 def _tagged(tag: str) -> Select[UUID]:

@@ -439,12 +439,22 @@ class LaneState:
     closures: int
     paused_reason: str | None = None
     paused_seconds: float | None = None  # until it goes on; None: until somebody resumes it
+    faults: int = 0  # calls in a row that failed
+    probing: bool = False
 
 
 async def list_lane_states(
-    session: AsyncSession, *, stage: StageName | None = None, endpoint: str | None = None
+    session: AsyncSession,
+    *,
+    stage: StageName | None = None,
+    endpoint: str | None = None,
+    quiet: bool = False,
 ) -> Sequence[LaneState]:
-    """Of every lane in which something waits, or that something holds up; or of one alone."""
+    """Of every lane in which something waits, or that something holds up; or of one alone.
+
+    Args:
+        quiet: of all others, too, at endpoints that were ever used.
+    """
     stages = [stage] if stage else list(StageName)
     waiting = " UNION ALL ".join(
         f"""SELECT '{name.value}' AS stage, endpoint_stats.endpoint, found.* FROM endpoint_stats
@@ -466,7 +476,8 @@ async def list_lane_states(
                     THEN extract(epoch FROM lane.closed_until - now()) END,
                 CASE WHEN lane.closed_until > now() THEN lane.closed_reason END,
                 coalesce(lane.closures, 0), CASE WHEN lane.paused THEN lane.paused_reason END,
-                CASE WHEN lane.paused THEN extract(epoch FROM lane.paused_until - now()) END
+                CASE WHEN lane.paused THEN extract(epoch FROM lane.paused_until - now()) END,
+                coalesce(lane.faults, 0), coalesce(lane.probing, false)
             FROM ({waiting}) AS found
             FULL JOIN (
                 SELECT * FROM lanes
@@ -474,10 +485,10 @@ async def list_lane_states(
                   AND (CAST(:endpoint AS text) IS NULL OR endpoint = :endpoint)
             ) AS lane ON lane.stage = found.stage AND lane.endpoint = found.endpoint
             WHERE waiting > 0 OR lane.paused OR lane.closed_until > now()
-                OR CAST(:endpoint AS text) IS NOT NULL
+                OR CAST(:endpoint AS text) IS NOT NULL OR :quiet
             ORDER BY 2, 1
         """),  # noqa: S608 -- built from constants of this module
-        {"stage": stage, "endpoint": endpoint},
+        {"stage": stage, "endpoint": endpoint, "quiet": quiet},
     )
     return [
         LaneState(
@@ -491,6 +502,8 @@ async def list_lane_states(
             closures=closures,
             paused_reason=paused_reason,
             paused_seconds=None if paused_seconds is None else float(paused_seconds),
+            faults=faults,
+            probing=probing,
         )
         for (
             found_stage,
@@ -503,6 +516,8 @@ async def list_lane_states(
             closures,
             paused_reason,
             paused_seconds,
+            faults,
+            probing,
         ) in rows
     ]
 

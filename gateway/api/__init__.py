@@ -10,6 +10,7 @@ deliveries.py  webhooks that were sent             events.py      what happens, 
 doubts.py      what may have been billed twice     budgets.py     what may be spent, and what was
 campaigns.py   many jobs, followed as one          schedules.py   campaigns, again and again
 audit.py       who did what, and when              maintenance.py nothing new is submitted
+floor.py       all that lives, in one answer
 """
 
 from functools import partial
@@ -26,6 +27,7 @@ from gateway.api import (
     doubts,
     endpoints,
     events,
+    floor,
     job_acts,
     jobs,
     keys,
@@ -42,7 +44,7 @@ def add_api(gateway: FastAPI) -> None:
     for part in (
         *(document, job_acts, jobs, artifacts, endpoints),
         *(lanes, deliveries, events, doubts, keys, campaigns, budgets, schedules),
-        *(audit, maintenance),
+        *(audit, maintenance, floor),
     ):
         gateway.include_router(part.routes, prefix=PREFIX)
     gateway.openapi = partial(document.write_document, gateway)  # type: ignore[method-assign]  # FastAPI's way

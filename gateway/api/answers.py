@@ -144,13 +144,22 @@ class WaitingForm(BaseModel):
 
 
 class JobDetail(JobForm):
-    """A job, and what it waits for: null once it waits for nothing."""
+    """A job, and what it waits for: null once it waits for nothing. `key`: whose, by its name."""
 
+    key: str | None
     waiting: WaitingForm | None
 
 
+class ListedJob(JobSummary):
+    """With what people know it by: the beginning of its prompt, its key's name, a small picture."""
+
+    prompt: str | None
+    key: str | None
+    thumbnail_url: str | None
+
+
 class JobPage(BaseModel):
-    jobs: list[JobSummary]
+    jobs: list[ListedJob]
     next: str | None
 
 
@@ -332,6 +341,13 @@ class QuotaForm(LimitForm):
     used_at_once: int | None
 
 
+class Breaker(BaseModel):
+    failed_in_a_row: int
+    breaks_after: int
+    half_open: bool
+    probing: bool
+
+
 class LaneForm(BaseModel):
     stage: StageName
     endpoint: str
@@ -344,6 +360,7 @@ class LaneForm(BaseModel):
     closures: int
     paused_reason: str | None
     paused_seconds: float | None  # until it goes on; null: until somebody resumes it
+    breaker: Breaker
     quota: QuotaForm
     why: str
 
@@ -372,13 +389,6 @@ class LaneLimits(BaseModel):
     learned_at: dt.datetime | None
 
 
-class Breaker(BaseModel):
-    failed_in_a_row: int
-    breaks_after: int
-    half_open: bool
-    probing: bool
-
-
 class ShareForm(BaseModel):
     """What a producer has in line; `first` is the place of its first job."""
 
@@ -394,13 +404,80 @@ class ShareForm(BaseModel):
 class LaneDetail(LaneForm):
     places: LanePlaces
     limits: LaneLimits
-    breaker: Breaker
     paused_at: dt.datetime | None
     shares: list[ShareForm]
 
 
 class Lanes(BaseModel):
     lanes: list[LaneForm]
+
+
+class FloorLane(LaneForm):
+    """`in_flight`: jobs of its endpoint that were sent and have not ended; of other lanes, none."""
+
+    in_flight: int
+    closed_until: dt.datetime | None
+    paused_until: dt.datetime | None
+
+
+class WorkerForm(BaseModel):
+    """As it last said of itself. `silent`: it has not for 30 s; after ten minutes it is gone."""
+
+    node: str
+    state: Literal["well", "silent", "troubled"]
+    seen_seconds: float
+    problem: str | None
+
+
+class Workers(BaseModel):
+    workers: list[WorkerForm]
+
+
+class AlarmForm(BaseModel):
+    """What is wrong now, and what is to be done; `runbook` names the page that says more."""
+
+    severity: Literal["critical", "warning"]
+    says: str
+    do: str
+    runbook: str | None
+
+
+class WaitForm(BaseModel):
+    """The job that was handed in first of those that wait at an endpoint."""
+
+    job_id: UUID
+    endpoint: str
+    created_at: dt.datetime
+    why: str
+
+
+class FloorBudget(BaseModel):
+    name: str
+    period: Period
+    limit_usd: float
+    left_usd: float
+    reached: bool
+
+
+class FloorMoney(BaseModel):
+    """`hour_usd`: of what was sent since the hour began; `last_60_minutes_usd`: of late."""
+
+    hour_usd: float
+    last_60_minutes_usd: float
+    may_be_billed_usd: float
+    budgets: list[FloorBudget]
+
+
+class Floor(BaseModel):
+    """What runs, what waits and why. `workers` is null while Redis does not answer."""
+
+    lanes: list[FloorLane]
+    workers: list[WorkerForm] | None
+    alarms: list[AlarmForm]
+    waits: list[WaitForm]
+    money: FloorMoney
+    maintenance: "MaintenanceForm"
+    emulated: bool
 
 
 class MaintenanceForm(BaseModel):

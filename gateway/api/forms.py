@@ -23,6 +23,7 @@ from models.schedule import Overlap
 
 BULK_MOST = 10_000
 WAITED_FOR_MOST = 1_000
+NAMED_MOST = 1_000  # jobs of an act
 WAIT_SECONDS_MOST = 300.0
 
 FOX: dict[str, JsonValue] = {"prompt": "a fox in the snow", "width": 768, "height": 768, "seed": 7}
@@ -129,6 +130,7 @@ class WaitRequest(Form):
 class JobFilterForm(Form):
     """Which jobs: those that fit everything that is given."""
 
+    ids: Annotated[list[UUID] | None, Field(max_length=NAMED_MOST)] = None
     state: Annotated[list[JobState] | None, Field(max_length=len(JobState))] = None
     endpoint: Name | None = None
     reason: Annotated[list[Reason] | None, Field(max_length=len(Reason))] = None

@@ -117,6 +117,7 @@ async def _act_on_many(
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, said)
     listed = runtime.catalogue.find(given.endpoint) if given.endpoint else None
     wanted = JobFilter(
+        job_ids=given.ids,
         states=given.state,
         reasons=given.reason,
         endpoint=listed.id if listed else given.endpoint,

@@ -16,7 +16,6 @@ from starlette.types import Receive, Scope, Send
 from gateway.callers import VISITOR
 from gateway.web.sessions import find_visitor
 
-HERE = "http://gateway.invalid"  # what links begin with, until `local` takes it off
 NAMED = "pages"  # what the audit log calls these requests
 
 
@@ -55,7 +54,7 @@ class Api:
                 self._as_visitor,
                 client=(came_from.host, came_from.port) if came_from else ("", 0),
             ),
-            base_url=HERE,
+            base_url=f"{request.url.scheme}://{request.url.netloc}",  # with which links begin
             headers={"X-Request-Id": NAMED},
             timeout=None,  # noqa: S113 -- within the process
         )

@@ -1,3 +1,11 @@
 """The console: a module for each room."""
 
-from gateway.web.console import audit, budgets, floor, keys, money  # noqa: F401 -- its pages
+from gateway.web.console import (  # noqa: F401 -- their pages
+    audit,
+    budgets,
+    floor,
+    job,
+    jobs,
+    keys,
+    money,
+)

@@ -4,6 +4,7 @@ heads.py       the head of a page, and of a part of it
 live.py        what is read again and again, with its loading, failing and empty states
 states.py      those states
 no_entry.py    what a key may not see, and which scope that takes
+piece.py       a part of it that is drawn anew when it is other
 badge.py       a state in a word and a colour
 tiles.py       figures in a row
 gauge.py       how much of how much

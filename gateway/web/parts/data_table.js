@@ -27,6 +27,12 @@ export default {
               <span v-else-if="c.kind === 'badge'" :class="'pr-badge pr-' + (r[c.key].tone || 'plain')">
                 <span>{{ r[c.key].text }}</span></span>
               <a v-else-if="c.kind === 'link'" :href="prefixed(r[c.key].href)">{{ r[c.key].text }}</a>
+              <span v-else-if="c.kind === 'lines'" class="pr-lines">
+                <a v-if="r[c.key].href" :href="prefixed(r[c.key].href)" :title="r[c.key].text">{{ r[c.key].text }}</a>
+                <span v-else :title="r[c.key].text">{{ r[c.key].text }}</span>
+                <span v-if="r[c.key].sub" class="pr-small">{{ r[c.key].sub }}</span></span>
+              <span v-else-if="c.kind === 'until'" class="pr-until">{{ r[c.key].text }}
+                <strong v-if="r[c.key].until" role="timer">{{ left(r[c.key]) }}</strong></span>
               <time v-else-if="c.kind === 'time'" :datetime="r[c.key]" :title="whole(r[c.key])">{{ ago(r[c.key]) }}</time>
               <code v-else-if="c.kind === 'code'">{{ r[c.key] }}</code>
               <span v-else-if="c.kind === 'gauge'" class="pr-gauge">
@@ -61,6 +67,13 @@ export default {
       return say(at, this.now);
     },
     whole: sayWhole,
+    left({ until, word }) {
+      const seconds = Math.ceil((new Date(until) - this.now) / 1000);
+      if (seconds <= 0) return `${word} now`;
+      const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+      const two = (n) => String(n).padStart(2, "0");
+      return `${word} in ${h ? `${h}:${two(m)}` : m}:${two(s)}`;
+    },
     prefixed(href) {
       return href.startsWith("/") ? this.prefix + href : href;
     },

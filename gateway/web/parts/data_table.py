@@ -7,7 +7,9 @@ from typing import Any, Literal
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
-Kind = Literal["text", "long", "code", "badge", "link", "time", "gauge", "thumb", "acts"]
+Kind = Literal[
+    "text", "long", "code", "badge", "link", "lines", "time", "until", "gauge", "thumb", "acts"
+]
 Row = dict[str, Any]
 
 
@@ -19,7 +21,9 @@ class Column:
     long        a string of which one line is shown
     badge       {"text", "tone"}: badge.py
     link        {"text", "href"}: a page of ours begins with / and not with /web
+    lines       {"text", "sub", "href"}: two lines, the first a link if there is a `href`
     time        ISO 8601; said as "3m ago", kept true each second
+    until       {"text", "until", "word"}: a text, and how long it is until then: "opens in 0:07"
     gauge       {"share": 0 to 1, "text", "tone"}
     thumb       {"src", "alt"}
     acts        [{"act", "text", "label", "off"}]: buttons; `on_act` is told which

@@ -45,13 +45,17 @@ class Live(Generic[T]):
             with self._inside:
                 loading(lines)
             if seconds is None:
-                ui.timer(0, self.again, once=True)
+                self._timer = ui.timer(0, self.again, once=True)
             else:
-                ui.timer(seconds, self._tick)
+                self._timer = ui.timer(seconds, self._look)
 
-    async def _tick(self) -> None:
+    def slow_down(self, seconds: float) -> None:
+        """From now on it is read so much later each time."""
+        self._timer.interval = seconds
+
+    async def _look(self) -> None:
         # A page whose browser has gone is kept for a while, in case it comes back.
-        if self._shown is _NOTHING or self.place.client.has_socket_connection:
+        if self.place.client.has_socket_connection:
             await self.again()
 
     async def again(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from models.key import Scope
 from tests.conftest import make_key, running_stack
@@ -19,6 +19,8 @@ SECONDS = 20.0  # that something may take to be seen; the machine may be busy
 ALL = frozenset({Scope.RUN, Scope.OPERATE})
 WIDE, NARROW = (1440, 900), (390, 844)
 SERIOUS = {"serious", "critical"}
+
+expect.set_options(timeout=SECONDS * 1000)
 
 
 @dataclass(frozen=True)
