@@ -48,6 +48,7 @@ Table = Literal["jobs", "campaigns", "artifacts", "api_keys", "schedules", "audi
 T = TypeVar("T")
 
 HEALTH_SECONDS = 3600.0  # how far back ended jobs are counted
+PROMPT_MOST = 300  # characters of a prompt that a list shows
 
 
 async def get_job(session: AsyncSession, job_id: UUID, *, owner: UUID | None = None) -> Job:
@@ -113,6 +114,22 @@ async def list_jobs(
     if not brief:
         await fetch_bulk(session, jobs)
     return jobs
+
+
+async def list_prompts(session: AsyncSession, job_ids: Collection[UUID]) -> dict[UUID, str]:
+    """The beginning of what each was asked for, of those that say it in words."""
+    rows = await session.execute(
+        text("""
+            SELECT jobs.id, left(coalesce(given.input ->> 'prompt', given.input ->> 'text'), :most)
+                AS prompt
+            FROM jobs LEFT JOIN shelved_jobs ON job_id = jobs.id
+            CROSS JOIN LATERAL (
+                SELECT coalesce(shelved_jobs.input, jobs.input) AS input) AS given
+            WHERE jobs.id = ANY(:ids)
+        """),
+        {"ids": list(job_ids), "most": PROMPT_MOST},
+    )
+    return {row.id: row.prompt for row in rows if row.prompt}
 
 
 async def list_job_ids(

@@ -146,6 +146,14 @@ async def list_keys(session: AsyncSession) -> Sequence[ApiKey]:
     return (await session.scalars(select(ApiKey).order_by(ApiKey.id.desc()))).all()
 
 
+async def name_keys(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID, str]:
+    """Of those that there are."""
+    if not ids:
+        return {}
+    rows = await session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_(ids)))
+    return {row.id: row.name for row in rows}
+
+
 async def get_key(session: AsyncSession, key_id: UUID) -> ApiKey:
     """
     Raises:

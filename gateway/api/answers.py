@@ -144,13 +144,22 @@ class WaitingForm(BaseModel):
 
 
 class JobDetail(JobForm):
-    """A job, and what it waits for: null once it waits for nothing."""
+    """A job, and what it waits for: null once it waits for nothing. `key`: whose, by its name."""
 
+    key: str | None
     waiting: WaitingForm | None
 
 
+class ListedJob(JobSummary):
+    """With what people know it by: the beginning of its prompt, its key's name, a small picture."""
+
+    prompt: str | None
+    key: str | None
+    thumbnail_url: str | None
+
+
 class JobPage(BaseModel):
-    jobs: list[JobSummary]
+    jobs: list[ListedJob]
     next: str | None
 
 

@@ -40,6 +40,7 @@ from gateway.disconnect import unless_gone
 from gateway.errors import ApiError, read_refusal
 from gateway.explain import explain
 from gateway.json_response import JsonResponse
+from gateway.listed_jobs import Known
 from gateway.state import GatewayState, get_links, get_state
 from gateway.submission import Submission, accept, check, conflict
 from gateway.upstream_api.run_body import check_idempotency_key
@@ -56,7 +57,7 @@ from models.job_queries import (
     list_jobs,
     list_timeline,
 )
-from models.key import Caller
+from models.key import Caller, name_keys
 from models.lane import find_lanes
 from tasks.accept import Accepted, Incoming
 from tasks.intake import InvalidRequest
@@ -196,10 +197,14 @@ async def list_(
     campaign: UUID | None = None,
     created_after: dt.datetime | None = None,
     created_before: dt.datetime | None = None,
+    *,
+    mine: Annotated[bool, Query(description="Those of this key alone, if it sees others.")] = False,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """A key sees its own; one with `operate` everybody's. Without inputs, outputs and files."""
+    """A key sees its own; one with `operate` everybody's. Without inputs, outputs and files, but
+    with a prompt's beginning and a thumbnail.
+    """
     runtime = get_state(request).runtime
     listed = runtime.catalogue.find(endpoint) if endpoint else None
     wanted = JobFilter(
@@ -207,6 +212,7 @@ async def list_(
         endpoint=listed.id if listed else endpoint,
         campaign_id=campaign,
         owner=caller.owner,
+        key_id=caller.key_id if mine else None,
         created_after=in_zone(created_after),
         created_before=in_zone(created_before),
     )
@@ -216,10 +222,15 @@ async def list_(
         )
         lanes = await find_lanes(session)
         budgets = await name_budgets(session, {job.held_by for job in rows if job.held_by})
-    page, following = cut_page(rows, limit, lambda job: job.id)
+        page, following = cut_page(rows, limit, lambda job: job.id)
+        known = await Known.read(session, page)
     links = await get_links(request)
     jobs = [
-        {**describe_job(job, [], links, brief=True), "why": explain(job, lanes, budgets)}
+        {
+            **describe_job(job, [], links, brief=True),
+            "why": explain(job, lanes, budgets),
+            **known.of(job, links),
+        }
         for job in page
     ]
     return JsonResponse({"jobs": jobs, "next": following}, headers=request.state.limits)
@@ -369,8 +380,10 @@ async def describe_one(request: Request, job_id: UUID, caller: Caller) -> dict[s
         job = await get_job(session, job_id, owner=caller.owner)
         files = await list_artifacts(session, job_ids=[job_id])
         waiting = await find_waiting(runtime, session, job, files, owner=caller.owner)
+        keys = await name_keys(session, {job.key_id} if job.key_id else ())
     links = await get_links(request)
-    return {**describe_job(job, files, links), **waiting.describe()}
+    key = keys.get(job.key_id) if job.key_id else None
+    return {**describe_job(job, files, links), "key": key, **waiting.describe()}
 
 
 async def _find(request: Request, job_id: UUID, caller: Caller) -> Job:
