@@ -16,6 +16,8 @@ from models.key import Scope
 from tests.acceptance.test_published_clients import CLIENTS, call, go_without, installed
 from tests.acceptance.web.conftest import NARROW, check_axe
 
+pytestmark = pytest.mark.timeout(900)  # the first test waits for what npm installs
+
 ROOT = Path(__file__).parents[3]
 FLUX = "black-forest-labs-flux-1-schnell"
 PROMPT = (
