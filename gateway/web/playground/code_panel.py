@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from nicegui import ui
 
@@ -31,7 +32,7 @@ async def read_endpoint(visit: Visit, name: str) -> dict[str, Any]:
         Refused
     """
     try:
-        found: dict[str, Any] = await visit.api.get(f"/api/v1/endpoints/{name}")
+        found: dict[str, Any] = await visit.api.get(f"/api/v1/endpoints/{quote(name, safe='')}")
     except Refused as error:
         if error.status != HTTPStatus.NOT_FOUND:
             raise
@@ -70,10 +71,10 @@ class CodePanel:
         with box(classes="pr-code-choose"):
             names = {one.id: one.name for one in LANGUAGES}
             ui.toggle(names, value=self._language.id, on_change=self._choose_language).props(
-                'no-caps unelevated aria-label="Language"'
+                'no-caps unelevated role=group aria-label="Language"'
             ).classes("pr-toggle")
             ui.toggle(MODES, value=self._mode, on_change=self._choose_mode).props(
-                'no-caps unelevated aria-label="How it is called"'
+                'no-caps unelevated role=group aria-label="How it is called"'
             ).classes("pr-toggle")
         self._about = text("p", "", "pr-about").props("aria-live=polite")
         with box(classes="pr-code-place") as self._place:

@@ -42,6 +42,7 @@ async def run(visit: Visit, job_id: UUID) -> None:
         nonlocal job
         if not has_ended(job):
             job = await visit.api.get(f"/api/v1/jobs/{job_id}")
+            job.pop("waiting")  # other each second, which would be drawn anew each second
         return job
 
     with box(classes="pr-one"):
@@ -53,7 +54,7 @@ async def run(visit: Visit, job_id: UUID) -> None:
             with section("Parameters"):
                 _draw_parameters(job["input"] or {})
             with ui.expansion("Raw JSON").classes("pr-sheet pr-raw-json"):
-                Live(read, lambda found: json_snippet(found, name="The run as JSON"))
+                Live(read, _draw_json, seconds=LOOK_SECONDS)
 
 
 def _draw_head(visit: Visit, job: dict[str, Any]) -> None:
@@ -100,6 +101,10 @@ def _draw_result(job: dict[str, Any]) -> None:
         json_snippet(job["output"], name="Output as JSON")
 
 
+def _draw_json(job: dict[str, Any]) -> None:
+    json_snippet(job, name="The run as JSON")
+
+
 def _draw_download(artifact: dict[str, Any]) -> None:
     facts = [
         f"{artifact['width']} by {artifact['height']}" if artifact["width"] else None,
@@ -126,7 +131,7 @@ def _draw_facts(job: dict[str, Any]) -> None:
             _say("Waited", _say_ms(job["delay_ms"]))
             _say("Ran", _say_ms(job["execution_ms"]))
         seed = (job["input"] or {}).get("seed")
-        _say("Seed", "picked at random" if seed in {None, -1} else str(seed))
+        _say("Seed", "not set" if seed is None or seed == -1 else str(seed))
         with _fact("Asked for"):
             Moment(job["created_at"], absolute=True)
         if job["key"]:
