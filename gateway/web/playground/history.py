@@ -27,10 +27,14 @@ WORDS = {"running": "Running", "done": "Done", "failed": "Failed", "cancelled": 
 
 @page("/history", title="History")
 async def history(visit: Visit, endpoint: str = "", state: str = "") -> None:
-    with page_head(
-        "History", "Every run of your key. Open one to see it whole or to go on from it."
+    with (
+        page_head(
+            "History", "Every run of your key. Open one to see it whole or to go on from it."
+        ),
+        ui.link(target="/compare").classes("pr-link-button"),
     ):
-        pass
+        ui.icon("compare")
+        text("span", "Compare two models")
     listed = (await visit.api.get("/api/v1/endpoints"))["endpoints"]
     runs = Runs(visit, listed, endpoint, state if state in STATES else "")
     runs.draw()
