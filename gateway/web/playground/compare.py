@@ -119,7 +119,7 @@ class Comparison:
             estimate = await self._estimate(side.endpoint)
             usd.append(estimate["usd"])
             said = estimate.get("problem") or say_price(estimate["usd"], estimate["basis"])
-            speed = f" · {say_speed(side.endpoint)}" if "kind" in side.endpoint else ""
+            speed = f" · {say_speed(dict(side.endpoint))}" if "kind" in side.endpoint else ""
             side.words.set_text(f"{said}{speed}")
         known = [one for one in usd if one is not None]
         words = f"{say_usd(sum(known))} for both" if len(known) == len(usd) else "no price known"

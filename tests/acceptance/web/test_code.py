@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from gateway.web.playground.code.languages import LANGUAGES
-from gateway.web.playground.code.request import Wanted
+from gateway.web.playground.code.languages import LANGUAGES, Language
+from gateway.web.playground.code.request import Mode, Wanted
 from models.key import Scope
 from tests.acceptance.test_published_clients import CLIENTS, call, go_without, installed
 from tests.acceptance.web.conftest import NARROW, check_axe
@@ -24,9 +24,11 @@ PROMPT = (
     "it's a \"heron\" \\ at \\n dusk, $HOME `ls` $(id) ${x} %s {{ y }} \u2028 </script> ''' "
     "\U0001f98a\nsecond line: 100%!"
 )
-MODES = ("run", "runsync")
+MODES: tuple[Mode, ...] = ("run", "runsync")
 SECONDS = 120.0
-SDK_INPUTS = {  # of kinds other than images, what the AI SDK is asked for
+SDK_INPUTS: dict[
+    str, dict[str, object]
+] = {  # of kinds other than images, what the AI SDK is asked for
     "qwen3-32b-awq": {"prompt": PROMPT, "max_tokens": 24, "temperature": 0.5, "top_k": 3},
     "p-video": {"prompt": PROMPT, "duration": 1, "seed": 7},
     "chatterbox-turbo": {"prompt": PROMPT.replace("\n", " "), "voice": "lucy"},
@@ -55,7 +57,8 @@ def endpoints(api):
 @pytest.fixture(scope="module")
 def runs(site, endpoints, node_modules, tmp_path_factory):
     """Each program, run to its end side by side: its exit, what it said, its folder, its input."""
-    wanted = {}
+    programs = tmp_path_factory.mktemp("programs")
+    wanted: dict[tuple[str, str], tuple[Language, str, dict[str, object], Mode]] = {}
     for seed, (language, mode) in enumerate(
         (language, mode) for language in LANGUAGES for mode in MODES
     ):
@@ -67,7 +70,8 @@ def runs(site, endpoints, node_modules, tmp_path_factory):
     def run(key):
         language, endpoint, values, mode = wanted[key]
         asked = Wanted(endpoint=endpoints[endpoint], input=values, mode=mode, base=site.base)
-        folder = tmp_path_factory.mktemp(f"{key[0]}-{key[1]}")
+        folder = programs / "-".join(key)
+        folder.mkdir()
         program, suffix = RUNNERS.get(language.id, (sys.executable, ".py"))
         file = folder / f"program{suffix}"
         file.write_text(language.write(asked))

@@ -24,7 +24,7 @@ def own(api, site):
     ).json()
     headers = {"Authorization": f"Bearer {made['key']}"}
     with httpx.Client(base_url=site.base, headers=headers, timeout=SECONDS) as client:
-        client.key = made["key"]
+        client.key = made["key"]  # type: ignore[attr-defined]
         yield client
 
 
