@@ -30,6 +30,7 @@ SOONEST_SHARE = 0.03
 OVERDUE_SHARE = 0.12  # older than any job seen
 SOONEST_SECONDS = 0.25
 LATEST_SECONDS = 60.0
+LEAST_JOBS = 0.5  # older ones fade: less than that is none
 PRIOR_JOBS = 4.0  # what the catalogue's figure weighs, in jobs seen
 PRIOR_SPREAD = 1.3  # the catalogue's figure may be off by this factor, either way
 SIZE_JOBS = 5.0  # of one size, before they count for anything
@@ -119,6 +120,20 @@ def likely_longest(durations: Sequence[float], *, typical_seconds: float | None)
         if passed >= goal:
             return bound
     return BOUNDS[-1]
+
+
+def median(durations: Sequence[float]) -> float | None:
+    """Seconds by which half of the jobs that are counted had ended; None: too few are."""
+    jobs = sum(durations)
+    if len(durations) != BINS or jobs < LEAST_JOBS:
+        return None
+    passed = 0.0
+    for place, count in enumerate(durations):
+        if count and passed + count >= jobs / 2:
+            lower = BOUNDS[place - 1] if place else 0.0
+            return lower + (BOUNDS[place] - lower) * (jobs / 2 - passed) / count
+        passed += count
+    return None
 
 
 def likely_left(

@@ -1,8 +1,10 @@
 """An endpoint of the catalogue as JSON, and the least input that it takes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from endpoints.catalogue import Endpoint, estimate
+from endpoints.forecast import median
 
 SAMPLE = "a lighthouse at dusk"
 SAMPLE_URL = "https://example.com/lighthouse.png"
@@ -24,6 +26,17 @@ def describe_endpoint(endpoint: Endpoint) -> dict[str, Any]:
         "estimate_usd": None if cost.usd is None else float(cost.usd),
         "estimate_basis": cost.basis,
     }
+
+
+def describe_measured(durations: Sequence[float]) -> dict[str, Any] | None:
+    """How long its jobs took here: of about the last 200, the older the less they count.
+
+    None if none has ended.
+    """
+    seconds = median(durations)
+    if seconds is None:
+        return None
+    return {"jobs": max(round(sum(durations)), 1), "p50_seconds": round(seconds, 2)}
 
 
 def sample_input(endpoint: Endpoint) -> dict[str, Any]:

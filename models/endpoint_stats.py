@@ -46,6 +46,14 @@ async def get_durations(session: AsyncSession, endpoint: str) -> Sequence[float]
     )
 
 
+async def list_durations(session: AsyncSession) -> Mapping[str, Sequence[float]]:
+    """The histogram of every endpoint of which something was learned."""
+    found = await session.execute(
+        select(EndpointStats.endpoint, EndpointStats.durations).where(EndpointStats.durations != [])
+    )
+    return {str(endpoint): durations for endpoint, durations in found}
+
+
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What tells when an endpoint's jobs are to be asked for.

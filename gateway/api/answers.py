@@ -295,8 +295,17 @@ class DeliveryPage(Deliveries):
     next: str | None
 
 
+class MeasuredForm(BaseModel):
+    """How long jobs took here: half of them no longer than `p50_seconds`."""
+
+    jobs: int
+    p50_seconds: float
+
+
 class EndpointForm(BaseModel):
-    """What may be run. The estimate is of a job with defaults."""
+    """What may be run. The estimate is of a job with defaults; `measured` is null until one has
+    ended here.
+    """
 
     id: str
     name: str
@@ -307,12 +316,16 @@ class EndpointForm(BaseModel):
     aliases: list[str]
     openai_models: list[str]
     typical_seconds: float
+    measured: MeasuredForm | None
     estimate_usd: float | None
     estimate_basis: Basis
 
 
 class Endpoints(BaseModel):
+    """`emulated`: the upstream is Pressroom's own emulator, and nothing is billed."""
+
     endpoints: list[EndpointForm]
+    emulated: bool
 
 
 class LimitForm(BaseModel):

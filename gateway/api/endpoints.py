@@ -11,9 +11,10 @@ from gateway.api.answers import BODY_ERRORS, ERRORS, EndpointDetail, Endpoints, 
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import EstimateRequest
 from gateway.callers import Reading
-from gateway.endpoint_facts import describe_endpoint
+from gateway.endpoint_facts import describe_endpoint, describe_measured
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
+from models.endpoint_stats import get_durations, list_durations
 from models.errors import NotFound
 from tasks.intake import Request as Generation
 from tasks.intake import check_request
@@ -28,8 +29,17 @@ LIMITED = (Operation.RUN, Operation.STATUS, Operation.CANCEL)
 async def list_(request: Request, _caller: Reading) -> Response:
     """Others may be run too, unchecked and without a price: anybody's own."""
     runtime = get_state(request).runtime
-    listed = [describe_endpoint(endpoint) for endpoint in runtime.catalogue]
-    return JsonResponse({"endpoints": listed}, headers=request.state.limits)
+    async with runtime.database.begin() as session:
+        durations = await list_durations(session)
+    listed = [
+        {
+            **describe_endpoint(endpoint),
+            "measured": describe_measured(durations.get(endpoint.id, ())),
+        }
+        for endpoint in runtime.catalogue
+    ]
+    reply = {"endpoints": listed, "emulated": runtime.settings.emulated}
+    return JsonResponse(reply, headers=request.state.limits)
 
 
 @routes.get(
@@ -39,8 +49,11 @@ async def read(request: Request, endpoint: str, _caller: Reading) -> Response:
     """`input_schema` is JSON Schema (draft 2020-12) of its `input`."""
     runtime = get_state(request).runtime
     listed = _get(runtime, endpoint)
+    async with runtime.database.begin() as session:
+        durations = await get_durations(session, listed.id)
     described = {
         **describe_endpoint(listed),
+        "measured": describe_measured(durations),
         "input_schema": dict(listed.schema),
         "limits": {
             operation.value: await _describe_limit(runtime, listed.id, operation)

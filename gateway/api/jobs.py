@@ -197,6 +197,8 @@ async def list_(
     campaign: UUID | None = None,
     created_after: dt.datetime | None = None,
     created_before: dt.datetime | None = None,
+    *,
+    mine: Annotated[bool, Query(description="Those of this key alone, if it sees others.")] = False,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
@@ -210,6 +212,7 @@ async def list_(
         endpoint=listed.id if listed else endpoint,
         campaign_id=campaign,
         owner=caller.owner,
+        key_id=caller.key_id if mine else None,
         created_after=in_zone(created_after),
         created_before=in_zone(created_before),
     )

@@ -69,6 +69,7 @@ def _begin_visit(gateway: FastAPI, settings: Settings, request: Request, caller:
         path=request.url.path.removeprefix(WEB),
         theme=find_theme(request),
         flower_url=_find_flower(settings, request.url.hostname or ""),
+        emulated=settings.emulated,
     )
 
 

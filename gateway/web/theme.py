@@ -13,7 +13,15 @@ from gateway.web.addresses import WEB
 
 COOKIE = "pressroom_theme"
 THEMES = ("light", "dark")
-SHEETS = ("tokens.css", "theme.css", "floor.css", "jobs.css", "money.css")
+SHEETS = (
+    "tokens.css",
+    "theme.css",
+    "code.css",
+    "history.css",
+    "floor.css",
+    "jobs.css",
+    "money.css",
+)
 # As --accent and its like: theme.css gives Quasar the dark ones.
 QUASAR = {
     "primary": "#2f45c5",

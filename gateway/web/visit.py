@@ -13,6 +13,7 @@ class Visit:
     path: of the page, without /web, as its links have it.
     theme: light or dark, as the visitor chose; None: as the system is.
     flower_url: where Flower is, if the visitor can reach it.
+    emulated: the upstream is the emulator: what it draws is no model's, and costs nothing.
     """
 
     caller: Caller
@@ -20,6 +21,7 @@ class Visit:
     path: str
     theme: str | None
     flower_url: str | None
+    emulated: bool
 
     @property
     def may_run(self) -> bool:

@@ -430,6 +430,30 @@ async def test_every_filter_lists_what_fits_and_nothing_else(client, database):
     assert await listed(created_after=elsewhere.isoformat()) == {flux_job, ended}
 
 
+async def test_who_sees_all_jobs_can_ask_for_its_own_alone(client, gateway_app, issue):
+    [others] = await create_many(client, 1)
+    key, _ = await issue("operator", Scope.OPERATE)
+    async with client_of(gateway_app, key) as operator:
+        [own] = await create_many(operator, 1)
+
+        async def listed(**params):
+            reply = (await operator.get("/api/v1/jobs", params=params)).json()
+            return {job["id"] for job in reply["jobs"]}
+
+        assert await listed() == {others, own}
+        assert await listed(mine=True) == {own}
+
+
+async def test_a_listed_job_is_known_by_its_prompt_and_its_key(client):
+    [job_id] = await create_many(client, 1)
+
+    [listed] = (await client.get("/api/v1/jobs")).json()["jobs"]
+
+    read = (await client.get(f"/api/v1/jobs/{job_id}")).json()
+    assert listed["prompt"] == read["input"]["prompt"]
+    assert (listed["key"], listed["thumbnail_url"]) == ("tests", None)
+
+
 @pytest.mark.parametrize(
     "params",
     [

@@ -5,6 +5,8 @@ from redis.exceptions import ConnectionError as RedisAway
 from sqlalchemy import text
 
 from endpoints.catalogue import Operation, load_catalogue
+from endpoints.forecast import BINS, count_durations
+from models.endpoint_stats import add_durations
 from models.job import JobState
 from models.key import Scope
 from models.lane import StageName, close_lane
@@ -232,6 +234,27 @@ async def test_every_endpoint_of_the_catalogue_is_listed_and_described(client):
         assert described["input_schema"]["type"] == "object"
         assert described["limits"]["run"]["per_window"] > 0
         assert {name: described[name] for name in one} == one
+
+
+async def test_how_long_jobs_took_here_is_told_once_one_has_ended(client, gateway_app):
+    before = (await client.get(f"/api/v1/endpoints/{FLUX}")).json()["measured"]
+    await hand_in(client)  # it is used from now on, and so looked after
+
+    async with gateway_app.state.gateway.runtime.database.begin() as session:
+        counts = count_durations([1.0, 2.0, 9.0])
+        await add_durations(session, FLUX, counts=counts, bins=BINS, keep=1.0)
+
+    listed = (await client.get("/api/v1/endpoints")).json()["endpoints"]
+    measured = {one["id"]: one["measured"] for one in listed}
+    assert before is None
+    assert measured.pop(FLUX) == {"jobs": 3, "p50_seconds": pytest.approx(2.0, rel=0.06)}
+    assert set(measured.values()) == {None}
+
+
+async def test_that_the_upstream_is_the_emulator_is_told(client, gateway_app):
+    settings = gateway_app.state.gateway.runtime.settings
+
+    assert (await client.get("/api/v1/endpoints")).json()["emulated"] is settings.emulated
 
 
 async def test_an_endpoint_is_found_by_its_alias(client):

@@ -20,6 +20,7 @@ from endpoints.forecast import (
     keep_share,
     likely_left,
     likely_longest,
+    median,
     seconds_to_next_poll,
 )
 
@@ -141,6 +142,19 @@ def test_of_jobs_that_all_take_as_long_it_is_the_rest_of_it(age, left):
     told = likely_left(durations, age_seconds=age, typical_seconds=20.0)
 
     assert told == (left if left is None else pytest.approx(left, abs=0.7))
+
+
+def test_half_of_the_jobs_ended_within_their_median():
+    durations: list[float] = []
+    for seconds in (1.0, 2.0, 3.0, 4.0, 100.0):
+        durations = learn(durations, seconds)
+
+    assert median(durations) == pytest.approx(3.0, rel=0.06)
+
+
+@pytest.mark.parametrize("durations", [[], [3.0, 4.0], [0.0] * BINS, [1e-9] * BINS])
+def test_of_nothing_there_is_no_median(durations):
+    assert median(durations) is None
 
 
 @pytest.mark.parametrize("seconds", [2.0, 20.0, 300.0])

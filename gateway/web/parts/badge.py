@@ -47,8 +47,8 @@ def state_badge(state: str) -> ui.element:
 
 
 def say_state(state: str) -> str:
-    return WORDS.get(state, state.lower().replace("_", " "))
+    return WORDS.get(state.upper(), state.lower().replace("_", " "))
 
 
 def tone_of(state: str) -> str:
-    return TONES.get(state, "plain")
+    return TONES.get(state.upper(), "plain")

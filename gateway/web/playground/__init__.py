@@ -1,3 +1,3 @@
 """The playground: choose an endpoint, fill in its form, run, look, vary."""
 
-from gateway.web.playground import page  # noqa: F401 -- its pages
+from gateway.web.playground import compare, history, page, runs  # noqa: F401 -- its pages
