@@ -197,8 +197,7 @@ def _plan_video(wanted: Wanted) -> Call:
         function="experimental_generateVideo",
         renamed="generateVideo",
         model=".video",
-        model_id=wanted.name,
-        base=wanted.url,
+        model_id=wanted.url,  # of video and speech the provider asks no `baseURL`
         arguments={"prompt": _prompt(wanted)},
         options=options,
         file="video",
