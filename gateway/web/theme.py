@@ -16,6 +16,7 @@ THEMES = ("light", "dark")
 SHEETS = (
     "tokens.css",
     "theme.css",
+    "playground.css",
     "code.css",
     "history.css",
     "floor.css",
