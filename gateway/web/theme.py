@@ -13,7 +13,7 @@ from gateway.web.addresses import WEB
 
 COOKIE = "pressroom_theme"
 THEMES = ("light", "dark")
-SHEETS = ("tokens.css", "theme.css")
+SHEETS = ("tokens.css", "theme.css", "campaigns.css")
 # As --accent and its like: theme.css gives Quasar the dark ones.
 QUASAR = {
     "primary": "#2f45c5",

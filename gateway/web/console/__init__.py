@@ -1,3 +1,13 @@
 """The console: a module for each room."""
 
-from gateway.web.console import floor  # noqa: F401 -- its pages
+# Their pages.
+from gateway.web.console import (  # noqa: F401
+    campaign,
+    campaign_compare,
+    campaign_new,
+    campaigns,
+    floor,
+    gallery,
+    schedule,
+    schedules,
+)

@@ -11,5 +11,6 @@ moment.py      a time, in the visitor's own zone, and how long ago or how soon
 acts.py        buttons that do something, and say what came of it
 ask.py         a dialog before what costs or cannot be undone
 snippet.py     code or JSON to read and to copy
+file_drop.py   a file to choose, or to drop
 media.py       a picture, film, sound or text
 """
