@@ -11,7 +11,7 @@ What is backfilled is a line of its own: it holds up no fire of the clock, and n
 
 import datetime as dt
 import enum
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -219,6 +219,31 @@ async def find_cancellable(
             {"id": campaign_id, "open": _OPEN, "limit": limit},
         )
     ).all()
+
+
+async def list_last_runs(
+    session: AsyncSession, *, each: int
+) -> Mapping[UUID, Sequence[ScheduleRun]]:
+    """Of every schedule so many that were due last, the last first."""
+    place = (
+        func.row_number()
+        .over(partition_by=ScheduleRun.schedule_id, order_by=ScheduleRun.due_at.desc())
+        .label("place")
+    )
+    last = select(ScheduleRun.schedule_id, ScheduleRun.due_at, place).subquery()
+    rows = await session.scalars(
+        select(ScheduleRun)
+        .join(
+            last,
+            (ScheduleRun.schedule_id == last.c.schedule_id) & (ScheduleRun.due_at == last.c.due_at),
+        )
+        .where(last.c.place <= each)
+        .order_by(ScheduleRun.due_at.desc())
+    )
+    found: dict[UUID, list[ScheduleRun]] = {}
+    for run in rows:
+        found.setdefault(run.schedule_id, []).append(run)
+    return found
 
 
 async def list_runs(

@@ -69,7 +69,7 @@ async def expand_campaign(runtime: Runtime, campaign_id: UUID) -> bool:
     if campaign.spec is None or campaign.total is not None or campaign.problem:
         return False
     try:
-        async with _open_rows(runtime, campaign) as local:
+        async with open_rows(runtime, campaign.rows_key, of=campaign.id) as local:
             return await _expand(runtime, campaign, local)
     except (Refused, PromptFileError, FileNotFoundError) as error:
         log.warning("campaign_not_expanded", campaign_id=str(campaign_id), said=str(error))
@@ -186,16 +186,18 @@ async def _reuse(session: AsyncSession, jobs: Sequence[NewJob]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _open_rows(runtime: Runtime, campaign: Campaign) -> AsyncIterator[Path | None]:
-    """The campaign's file as it was when it was started, fetched from the store."""
-    if campaign.rows_key is None:
+async def open_rows(
+    runtime: Runtime, rows_key: str | None, *, of: UUID
+) -> AsyncIterator[Path | None]:
+    """A campaign's file as it was when it was given, from the store; None if it has none."""
+    if rows_key is None:
         yield None
         return
     # Its own, with the ending that says what is in it; one that a dead worker left is swept.
-    path = spool_path(runtime.settings, campaign.id, new_id())
-    path = path.with_name(f"{path.name}-{Path(campaign.rows_key).name}")
+    path = spool_path(runtime.settings, of, new_id())
+    path = path.with_name(f"{path.name}-{Path(rows_key).name}")
     try:
-        await asyncio.to_thread(_fetch, runtime, campaign.rows_key, path)
+        await asyncio.to_thread(_fetch, runtime, rows_key, path)
         yield path
     finally:
         path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ lanes.py       what is held up, and why            keys.py        who may call
 deliveries.py  webhooks that were sent             events.py      what happens, as it happens
 doubts.py      what may have been billed twice     budgets.py     what may be spent, and what was
 campaigns.py   many jobs, followed as one          schedules.py   campaigns, again and again
+campaign_rows.py  files of their prompts            campaign_items.py  their items, looked through
 audit.py       who did what, and when              maintenance.py nothing new is submitted
 floor.py       all that lives, in one answer
 """
@@ -21,6 +22,8 @@ from gateway.api import (
     artifacts,
     audit,
     budgets,
+    campaign_items,
+    campaign_rows,
     campaigns,
     deliveries,
     document,
@@ -43,7 +46,8 @@ def add_api(gateway: FastAPI) -> None:
     # Acts on many jobs come first: /jobs/cancel is no job's id.
     for part in (
         *(document, job_acts, jobs, artifacts, endpoints),
-        *(lanes, deliveries, events, doubts, keys, campaigns, budgets, schedules),
+        *(lanes, deliveries, events, doubts, keys, campaign_items, campaign_rows, campaigns),
+        *(budgets, schedules),
         *(audit, maintenance, floor),
     ):
         gateway.include_router(part.routes, prefix=PREFIX)

@@ -564,10 +564,6 @@ class ScheduleForm(BaseModel):
     created_at: dt.datetime
 
 
-class Schedules(BaseModel):
-    schedules: list[ScheduleForm]
-
-
 class ScheduledRun(BaseModel):
     """What was decided of a fire. `buffered`: it waits for a run before it to be over."""
 
@@ -578,6 +574,16 @@ class ScheduledRun(BaseModel):
     note: str | None
     decided_at: dt.datetime
     over: bool
+
+
+class ListedSchedule(ScheduleForm):
+    """With what came of its last fires, the last first."""
+
+    runs: list[ScheduledRun]
+
+
+class Schedules(BaseModel):
+    schedules: list[ListedSchedule]
 
 
 class ScheduleDetail(ScheduleForm):
@@ -594,6 +600,13 @@ class FireForm(BaseModel):
 
 class Fires(BaseModel):
     fires: list[FireForm]
+
+
+class TimetableReply(BaseModel):
+    """`words` says in English when it fires."""
+
+    words: str
+    fires: list[dt.datetime]
 
 
 class BackfillReply(BaseModel):
@@ -742,6 +755,81 @@ class CampaignPage(BaseModel):
     next: str | None
 
 
+class RowsForm(BaseModel):
+    """A file of prompts that is kept: `rows` names it to the campaign that is made of it."""
+
+    rows: str
+    name: str
+    bytes: int
+    columns: list[str]
+
+
+class ItemForm(BaseModel):
+    """An item of a campaign: its first file, and how its prompt begins."""
+
+    job_id: UUID
+    custom_id: str | None
+    endpoint: str
+    state: JobState
+    prompt: str
+    seed: int | float | str | None
+    cost_usd: float | None
+    artifact: ArtifactForm | None
+
+
+class ItemPage(BaseModel):
+    items: list[ItemForm]
+    start: int
+
+
+class EndpointShare(BaseModel):
+    """A campaign's jobs on one endpoint; times are those that the upstream names."""
+
+    endpoint: str
+    jobs: int
+    completed: int
+    failed: int
+    cancelled: int
+    estimate_usd: float
+    cost_usd: float
+    p50_seconds: float | None
+    p95_seconds: float | None
+
+
+class EndpointShares(BaseModel):
+    endpoints: list[EndpointShare]
+
+
+class SideForm(BaseModel):
+    """`alone`: jobs for which the other side has none."""
+
+    name: str
+    jobs: int
+    completed: int
+    failed: int
+    alone: int
+    bytes: int
+    cost_usd: float
+    usd_per_result: float | None
+
+
+class ComparisonForm(BaseModel):
+    """`matched_by`: what tells which items belong together. Of `pairs` a page is in `shown`."""
+
+    matched_by: str
+    sides: tuple[SideForm, SideForm]
+    pairs: int
+    start: int
+    shown: list[tuple[ItemForm, ItemForm]]
+
+
+class PlannedItem(BaseModel):
+    place: str
+    endpoint: str
+    input: dict[str, Any]
+    custom_id: str | None
+
+
 class PlanForm(BaseModel):
     """`estimate_usd` is exact, or a bound, if that is said; null if no price is known."""
 
@@ -753,4 +841,7 @@ class PlanForm(BaseModel):
     unpriced: int
     repeated: int
     least_seconds: float
+    unused_columns: list[str]
+    first: PlannedItem | None
+    last: PlannedItem | None
     campaign_id: UUID | None

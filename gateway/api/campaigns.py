@@ -1,8 +1,10 @@
 """Campaigns: planned, started, watched, held, retried."""
 
 import asyncio
+from collections.abc import Sequence
 from decimal import Decimal
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +22,7 @@ from gateway.api.answers import (
     RetryCount,
     problems,
 )
+from gateway.api.campaign_rows import open_ticket
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import CampaignChange, CampaignRequest, CampaignRetry
 from gateway.api.pages import Cursor, Limit, cut_page, read_cursor
@@ -30,6 +33,7 @@ from gateway.json_response import JsonResponse
 from gateway.state import get_state
 from gateway.submission import refuse_in_maintenance
 from models.audit import Action, note_act
+from models.base import new_id
 from models.budget import BudgetTaken
 from models.campaign import (
     NameTaken,
@@ -42,14 +46,17 @@ from models.campaign import (
 from models.job import RETRIABLE
 from tasks import control
 from tasks import pause as hold
+from tasks.campaigns.items import Item, Items
 from tasks.campaigns.opening import open_campaign
-from tasks.campaigns.plan import Plan, plan_inline
-from tasks.campaigns.spec import CampaignSpec, SpecError, parse_spec
-from tasks.expand import send_expand
+from tasks.campaigns.plan import Plan, plan_inline, plan_items
+from tasks.campaigns.spec import CampaignSpec, PromptFile, SpecError, parse_spec
+from tasks.expand import open_rows, send_expand
 from tasks.repace import KEPT, NoSpecification, repace
 from workers.runtime import Runtime
 
 ITEMS_MOST = 20_000  # that are checked while somebody waits; the command line takes more
+FILE_ITEMS_MOST = 100_000  # of a file, the same
+SPEC_BYTES = 5_000_000
 AT_ONCE = 500  # jobs a statement
 
 routes = APIRouter(prefix="/campaigns", tags=["campaigns"], responses=ERRORS)
@@ -81,15 +88,16 @@ async def list_(
 )
 async def create(request: Request, caller: Running) -> Response:
     """Every item is checked and priced. It is started if `dry_run` is false."""
-    asked = await read_form(request, CampaignRequest)
+    asked = await read_form(request, CampaignRequest, most_bytes=SPEC_BYTES)
     runtime = get_state(request).runtime
-    spec = _read_spec(asked.spec)
+    spec = await asyncio.to_thread(_read_spec, asked.spec)
     if spec.on_complete.celery is not None and not caller.operates:
         raise ApiError(
             HTTPStatus.FORBIDDEN,
             f"on_complete.celery: the key {caller.name!r} may not send tasks; this takes operate",
         )
-    plan = await _plan(runtime, spec)
+    rows_key = open_ticket(runtime, asked.rows) if asked.rows else None
+    plan, unused = await _plan(runtime, spec, rows_key)
     campaign_id = None
     if not asked.dry_run:
         await refuse_in_maintenance(get_state(request))
@@ -101,7 +109,7 @@ async def create(request: Request, caller: Running) -> Response:
                     spec,
                     name=spec.name,
                     endpoint=endpoints[0] if len(endpoints) == 1 else None,
-                    rows_key=None,
+                    rows_key=rows_key,
                     planned=plan.jobs,
                     key_id=caller.key_id,
                 )
@@ -120,6 +128,9 @@ async def create(request: Request, caller: Running) -> Response:
         {
             **{name: told[name] for name in told if name in PlanForm.model_fields},
             "least_seconds": round(max(least, spec.pace.over or 0.0), 3),
+            "unused_columns": list(unused),
+            "first": _describe_item(plan.first),
+            "last": _describe_item(plan.last),
             "campaign_id": campaign_id,
         },
         HTTPStatus.OK if asked.dry_run else HTTPStatus.CREATED,
@@ -219,22 +230,55 @@ async def retry(request: Request, campaign_id: UUID, caller: Running) -> Respons
     )
 
 
-def _read_spec(given: dict[str, Any]) -> CampaignSpec:
+def _read_spec(given: dict[str, Any] | str) -> CampaignSpec:
+    content = given.encode() if isinstance(given, str) else orjson.dumps(given)
     try:
-        return parse_spec(orjson.dumps(given), source="spec")
+        return parse_spec(content, source="spec")
     except SpecError as error:
         raise ApiError(
             HTTPStatus.UNPROCESSABLE_ENTITY, str(error), problems=error.problems
         ) from error
 
 
-async def _plan(runtime: Runtime, spec: CampaignSpec) -> Plan:
-    plan = await asyncio.to_thread(plan_inline, runtime.catalogue, spec, most_jobs=ITEMS_MOST)
+def _describe_item(item: Item | None) -> dict[str, Any] | None:
+    if item is None:
+        return None
+    return {
+        "place": item.place,
+        "endpoint": item.endpoint,
+        "input": dict(item.input),
+        "custom_id": item.custom_id,
+    }
+
+
+async def _plan(
+    runtime: Runtime, spec: CampaignSpec, rows_key: str | None
+) -> tuple[Plan, Sequence[str]]:
+    """And columns of its file that nothing names.
+
+    Raises:
+        ApiError: 422 with everything that is wrong.
+    """
+    unused: Sequence[str] = ()
+    if rows_key is None:
+        plan = await asyncio.to_thread(plan_inline, runtime.catalogue, spec, most_jobs=ITEMS_MOST)
+    elif not isinstance(spec.prompts, PromptFile):
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "rows: a file came, and the specification names none: prompts: {file: NAME} was wanted",
+        )
+    else:
+        async with open_rows(runtime, rows_key, of=new_id()) as local:
+            items = Items(spec, runtime.catalogue, folder=Path(), local=local)
+            plan = await asyncio.to_thread(
+                plan_items, runtime.catalogue, spec, items, most_jobs=FILE_ITEMS_MOST
+            )
+        unused = items.unused
     if plan.problems:
         more = plan.problem_count - len(plan.problems)
         said = [*plan.problems, *([f"and {more:,} more"] if more else [])]
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(said), problems=said)
-    return plan
+    return plan, unused
 
 
 async def _find(runtime: Runtime, campaign_id: UUID, owner: UUID | None) -> None:

@@ -34,6 +34,7 @@ READ_BY_ROUTES = (
     forms.CampaignChange,
     forms.CampaignRetry,
     forms.ScheduleRequest,
+    forms.TimetableRequest,
     forms.ScheduleChange,
     forms.BackfillRequest,
 )

@@ -318,7 +318,9 @@ class BudgetChange(Form):
 
 
 class CampaignRequest(Form):
-    """A specification, as `pressroom campaign schema` has it; its prompts stand in it."""
+    """A specification, as `pressroom campaign schema` has it; its prompts stand in it, or in a file
+    that was handed in before.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -336,7 +338,11 @@ class CampaignRequest(Form):
         }
     )
 
-    spec: dict[str, Any]
+    spec: Annotated[dict[str, Any] | str, Field(description="As JSON, or the text of a YAML file.")]
+    rows: Annotated[
+        str | None,
+        Field(max_length=500, description="The file of its prompts: what `/campaigns/rows` said."),
+    ] = None
     dry_run: Annotated[
         StrictBool, Field(description="Say what it comes to; nothing is enqueued.")
     ] = True
@@ -388,13 +394,30 @@ Span = Annotated[
 ]
 
 
+class TimetableRequest(Form):
+    """A cron that is still being written."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"cron": "0 2 * * *", "zone": "Europe/Berlin"}]}
+    )
+
+    cron: Annotated[str, Field(max_length=200)]
+    zone: Annotated[str, Field(max_length=100)] = "UTC"
+    count: Annotated[int, Field(ge=1, le=100)] = 10
+
+
 class ScheduleChange(Form):
+    """What is given is changed. A specification is checked as a new one is; its own schedule does
+    not count.
+    """
+
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"cron": "30 3 * * MON-FRI", "zone": "America/New_York"}]}
     )
 
     cron: Annotated[str | None, Field(max_length=200)] = None
     zone: Annotated[str | None, Field(max_length=100)] = None
+    specification: dict[str, Any] | None = None
     overlap: Overlap | None = None
     catch_up: Span = None
     jitter: Span = None

@@ -1,6 +1,7 @@
 """Schedules: campaigns that are run again and again. What they cost, they cost each time."""
 
 import asyncio
+import itertools
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -21,10 +22,11 @@ from gateway.api.answers import (
     ScheduledRun,
     ScheduleForm,
     Schedules,
+    TimetableReply,
     problems,
 )
 from gateway.api.form_reader import body_of, read_form
-from gateway.api.forms import BackfillRequest, ScheduleChange, ScheduleRequest
+from gateway.api.forms import BackfillRequest, ScheduleChange, ScheduleRequest, TimetableRequest
 from gateway.audit_facts import action_on_schedule, terms_of_schedule
 from gateway.callers import Operating
 from gateway.errors import ApiError
@@ -39,7 +41,8 @@ from models.schedule import (
     read_clock,
     remove_schedule,
 )
-from models.schedule_run import get_run, list_runs
+from models.schedule_run import get_run, list_last_runs, list_runs
+from tasks.campaigns.cron import BadCron, BadZone, Cron
 from tasks.campaigns.plan import plan_inline
 from tasks.campaigns.spec import CampaignSpec
 from tasks.campaigns.timetable import Timetable
@@ -61,6 +64,7 @@ from workers.runtime import Runtime
 
 MOST_JOBS = 10_000  # of a run; `pressroom schedules add` takes more, and files
 RUNS_SHOWN = 20
+RUNS_LISTED = 5  # of each
 CONFLICT = problems({409: "There is one already."})
 
 routes = APIRouter(prefix="/schedules", tags=["schedules"], responses=ERRORS)
@@ -70,7 +74,11 @@ routes = APIRouter(prefix="/schedules", tags=["schedules"], responses=ERRORS)
 async def list_(request: Request, _caller: Operating) -> Response:
     async with get_state(request).runtime.database.begin() as session:
         rows = await list_schedules(session)
-    return _answer(request, {"schedules": [describe_schedule(row) for row in rows]})
+        runs = await list_last_runs(session, each=RUNS_LISTED)
+    told = [
+        {**describe_schedule(row), "runs": describe_runs(row, runs.get(row.id, ()))} for row in rows
+    ]
+    return _answer(request, {"schedules": told})
 
 
 @routes.post(
@@ -101,6 +109,29 @@ async def create(request: Request, caller: Operating) -> Response:
     return _answer(request, describe_schedule(schedule), HTTPStatus.CREATED)
 
 
+@routes.post(
+    "/preview",
+    response_model=TimetableReply,
+    summary="Say when a cron would fire",
+    openapi_extra=body_of(TimetableRequest),
+    responses=BODY_ERRORS,
+)
+async def preview(request: Request, _caller: Operating) -> Response:
+    """From now on, in its time zone; nothing is kept."""
+    asked = await read_form(request, TimetableRequest)
+    try:
+        cron = Cron(asked.cron, asked.zone)
+    except (BadCron, BadZone) as error:
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+    async with get_state(request).runtime.database.begin() as session:
+        now = await read_clock(session)
+    fires = [
+        due.astimezone(cron.zone).isoformat(timespec="seconds")
+        for due in itertools.islice(cron.fires(now), asked.count)
+    ]
+    return _answer(request, {"words": cron.explain(), "fires": fires})
+
+
 @routes.get("/{schedule_id}", response_model=ScheduleDetail, summary="Read of a schedule")
 async def read(request: Request, schedule_id: UUID, _caller: Operating) -> Response:
     async with get_state(request).runtime.database.begin() as session:
@@ -120,14 +151,20 @@ async def read(request: Request, schedule_id: UUID, _caller: Operating) -> Respo
 async def change(request: Request, schedule_id: UUID, caller: Operating) -> Response:
     """It holds from the next fire on; what is left out stays as it is."""
     asked = await read_form(request, ScheduleChange)
-    changes = asked.model_dump(exclude={"paused"}, exclude_none=True)
-    async with get_state(request).runtime.database.begin() as session:
+    changes = asked.model_dump(exclude={"paused", "specification"}, exclude_none=True)
+    runtime = get_state(request).runtime
+    contents = None
+    if asked.specification is not None:
+        contents = await asyncio.to_thread(_plan_contents, runtime, asked.specification)
+    async with runtime.database.begin() as session:
         before = terms_of_schedule(await get_schedule(session, schedule_id, hold=True))
-        schedule = await change_schedule(session, schedule_id, changes=changes, paused=asked.paused)
+        schedule = await change_schedule(
+            session, schedule_id, changes=changes, contents=contents, paused=asked.paused
+        )
         await note_act(
             session,
             actor_of(request, caller),
-            action_on_schedule(changed=bool(changes), paused=asked.paused),
+            action_on_schedule(changed=bool(changes or contents), paused=asked.paused),
             schedule.name,
             before=before,
             after=terms_of_schedule(schedule),
@@ -217,27 +254,38 @@ def _plan(runtime: Runtime, given: dict[str, Any]) -> tuple[str, Timetable, Cont
     Raises:
         InvalidSchedule: with everything that is wrong.
     """
+    spec = _read_spec(given)
+    if spec.schedule is None:
+        raise InvalidSchedule(["schedule: is wanted, with a cron and a zone"])
+    return spec.name, spec.schedule, _price(runtime, spec)
+
+
+def _plan_contents(runtime: Runtime, given: dict[str, Any]) -> Contents:
+    return _price(runtime, _read_spec(given))
+
+
+def _read_spec(given: dict[str, Any]) -> CampaignSpec:
     try:
         if NUL.search(orjson.dumps(given)):
             raise InvalidSchedule(["it holds a NUL character, which is not text"])
-        spec = CampaignSpec.model_validate(given)
+        return CampaignSpec.model_validate(given)
     except ValidationError as error:
         raise InvalidSchedule(say_problems(error)) from error
     except (TypeError, ValueError) as error:  # a lone surrogate
         raise InvalidSchedule([f"it is no JSON: {error}"]) from error
-    if spec.schedule is None:
-        raise InvalidSchedule(["schedule: is wanted, with a cron and a zone"])
+
+
+def _price(runtime: Runtime, spec: CampaignSpec) -> Contents:
     plan = plan_inline(runtime.catalogue, spec, most_jobs=MOST_JOBS)
     if plan.problems:
         raise InvalidSchedule(plan.problems)
-    contents = Contents(
+    return Contents(
         spec=spec.model_dump(mode="json", exclude_unset=True, exclude={"schedule"}),
         rows_key=None,
         jobs=plan.jobs,
         usd=plan.usd,
         unpriced=plan.unpriced,
     )
-    return spec.name, spec.schedule, contents
 
 
 def _answer(request: Request, body: dict[str, Any], status: int = HTTPStatus.OK) -> Response:

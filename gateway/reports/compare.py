@@ -1,5 +1,6 @@
 """Two sides of the same prompts: two campaigns, or two endpoints of one, result beside result."""
 
+import asyncio
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,16 +11,12 @@ from uuid import UUID
 
 from gateway.reports.collect import Result, show_result
 from gateway.reports.render import render
-from gateway.words import say_prompt
 from models.artifact import sum_bytes
-from models.campaign import get_campaign, list_first_jobs
+from models.campaign import get_campaign
 from models.campaign_figures import EndpointFigures, sum_by_endpoint
+from models.campaign_items import ItemName, name_items
 from models.errors import PressroomError
-from models.job import Job
-from models.job_queries import JobFilter, list_jobs
 from workers.runtime import Runtime
-
-AT_ONCE = 500  # jobs that are held
 
 Key = tuple[object, ...]
 
@@ -110,13 +107,15 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
-    """What of a job tells to which other it belongs."""
+class Matched:
+    """
+    Attributes:
+        pairs: jobs that belong together, in the order of the first side.
+    """
 
-    id: UUID
-    custom_id: str | None
-    prompt: str
-    seed: object
+    matched_by: str
+    sides: tuple[Side, Side]
+    pairs: Sequence[tuple[UUID, UUID]]
 
 
 async def compare_campaigns(
@@ -131,9 +130,34 @@ async def compare_campaigns(
         NotFound: there is no such campaign.
         NothingToCompare: one campaign of other than two endpoints; or nothing belongs together.
     """
-    sides = [await _read_side(runtime, first, None)]
+    matched = await match_campaigns(runtime, first, second)
+    return Comparison(
+        made=dt.datetime.now(dt.UTC),
+        emulated=runtime.settings.emulated,
+        matched_by=matched.matched_by,
+        sides=matched.sides,
+        pairs=len(matched.pairs),
+        shown=[
+            (await show_result(runtime, one), await show_result(runtime, other))
+            for one, other in matched.pairs[:results]
+        ],
+    )
+
+
+async def match_campaigns(
+    runtime: Runtime, first: UUID, second: UUID | None, *, owner: UUID | None = None
+) -> Matched:
+    """
+    Args:
+        second: None: the two endpoints of the first.
+        owner: a key whose own they must be; None: anybody's.
+
+    Raises:
+        NotFound, NothingToCompare: as above.
+    """
+    sides = [await _read_side(runtime, first, None, owner=owner)]
     if second is not None:
-        sides.append(await _read_side(runtime, second, None))
+        sides.append(await _read_side(runtime, second, None, owner=owner))
     else:
         endpoints = [one.endpoint for one in sides[0].figures]
         if len(endpoints) != 2:  # noqa: PLR2004 -- sides
@@ -141,21 +165,13 @@ async def compare_campaigns(
             raise NothingToCompare(
                 f"a second campaign was wanted, or one of two endpoints; it ran on {said}"
             )
-        sides = [await _read_side(runtime, first, one) for one in endpoints]
-    matched_by, pairs = _match(sides[0].items, sides[1].items, same=second is None)
+        sides = [await _read_side(runtime, first, one, owner=owner) for one in endpoints]
+    matched_by, pairs = await asyncio.to_thread(
+        _match, sides[0].items, sides[1].items, same=second is None
+    )
     if not pairs:
         raise NothingToCompare("no item of one has the id or the prompt of an item of the other")
-    return Comparison(
-        made=dt.datetime.now(dt.UTC),
-        emulated=runtime.settings.emulated,
-        matched_by=matched_by,
-        sides=(_count(sides[0], len(pairs)), _count(sides[1], len(pairs))),
-        pairs=len(pairs),
-        shown=[
-            (await show_result(runtime, one), await show_result(runtime, other))
-            for one, other in pairs[:results]
-        ],
-    )
+    return Matched(matched_by, (_count(sides[0], len(pairs)), _count(sides[1], len(pairs))), pairs)
 
 
 def render_comparison(comparison: Comparison) -> str:
@@ -168,36 +184,27 @@ class _Read:
     name: str
     figures: Sequence[EndpointFigures]
     bytes: int
-    items: Sequence[_Item]
+    items: Sequence[ItemName]
 
 
-async def _read_side(runtime: Runtime, campaign_id: UUID, endpoint: str | None) -> _Read:
+async def _read_side(
+    runtime: Runtime, campaign_id: UUID, endpoint: str | None, *, owner: UUID | None
+) -> _Read:
     async with runtime.database.begin() as session:
-        campaign = await get_campaign(session, campaign_id)
+        campaign = await get_campaign(session, campaign_id, owner=owner)
         figures = await sum_by_endpoint(session, campaign_id)
         size = await sum_bytes(session, campaign_id, endpoint=endpoint)
-        ids = await list_first_jobs(session, campaign_id, limit=None)
-    items: list[_Item] = []
-    for start in range(0, len(ids), AT_ONCE):
-        wanted = ids[start : start + AT_ONCE]
-        async with runtime.database.begin() as session:
-            found = await list_jobs(session, JobFilter(job_ids=wanted), limit=None)
-        jobs = {job.id: job for job in found}
-        items += [_describe(jobs[one]) for one in wanted if endpoint in {None, jobs[one].endpoint}]
+        items = await name_items(session, campaign_id)
     return _Read(
         endpoint or campaign.name,
         [one for one in figures if endpoint in {None, one.endpoint}],
         size,
-        items,
+        [one for one in items if endpoint in {None, one.endpoint}],
     )
 
 
-def _describe(job: Job) -> _Item:
-    return _Item(job.id, job.custom_id, say_prompt(job.input), job.input.get("seed"))
-
-
 def _match(
-    first: Sequence[_Item], second: Sequence[_Item], *, same: bool
+    first: Sequence[ItemName], second: Sequence[ItemName], *, same: bool
 ) -> tuple[str, list[tuple[UUID, UUID]]]:
     """In the order of the first.
 
@@ -213,7 +220,7 @@ def _match(
     return "prompt", []
 
 
-def _number(items: Sequence[_Item], name: str) -> Iterator[tuple[Key, UUID]]:
+def _number(items: Sequence[ItemName], name: str) -> Iterator[tuple[Key, UUID]]:
     """What an item is known by; of several that are alike, the first is the other side's first."""
     seen: Counter[Key] = Counter()
     for item in items:
@@ -223,7 +230,7 @@ def _number(items: Sequence[_Item], name: str) -> Iterator[tuple[Key, UUID]]:
                 continue
             key = (item.custom_id,)
         else:
-            key = (item.prompt, str(item.seed)) if name == "prompt and seed" else (item.prompt,)
+            key = (item.prompt, item.seed) if name == "prompt and seed" else (item.prompt,)
         yield (*key, seen[key]), item.id
         seen[key] += 1
 

@@ -4,7 +4,7 @@ job = await visit.api.get(f"/api/v1/jobs/{job_id}")
 await visit.api.patch("/api/v1/lanes/submit/p-video", {"paused": True})
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,6 +75,14 @@ class Api:
         """
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self._call("POST", path, json={} if body is None else body, headers=named)
+
+    async def send(self, path: str, content: AsyncIterable[bytes] | bytes, **query: str) -> Any:
+        """A file, as the body of a POST.
+
+        Raises:
+            Refused, SignedOut
+        """
+        return await self._call("POST", path, content=content, params=query)
 
     async def put(self, path: str, body: Any) -> Any:
         """

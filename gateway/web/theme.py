@@ -21,6 +21,7 @@ SHEETS = (
     "history.css",
     "floor.css",
     "jobs.css",
+    "campaigns.css",
     "money.css",
 )
 # As --accent and its like: theme.css gives Quasar the dark ones.

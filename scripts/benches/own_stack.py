@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from gateway.cli.console import notes, read_settings
-from gateway.cli.demo import prepare
+from gateway.cli.demo import free_ports, prepare
 from workers.app import make_app
 from workers.settings import Settings
 from workers.stack.lifecycle import bring_up, take_down, wait_for
@@ -28,7 +28,7 @@ def run_own_stack(variables: Mapping[str, str] | None = None) -> Iterator[Settin
         variables: of the environment, for this stack alone.
     """
     with own_folder() as folder:
-        prepare(folder)
+        prepare(folder, free_ports(3))
         os.environ |= variables or {}
         settings = read_settings()
         bring_up(settings, say)

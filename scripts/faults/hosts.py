@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.demo import CLOCK, prepare
+from gateway.cli.demo import CLOCK, free_ports, prepare
 from models.migrate import migrate
 from scripts.benches.own_stack import say
 from scripts.faults.network import OWN_ADDRESS, Host, make_hosts
@@ -48,7 +48,7 @@ async def run_hosts(folder: Path) -> AsyncIterator[HostsStack]:
     Raises:
         StackError: it did not come up.
     """
-    await asyncio.to_thread(prepare, folder)
+    await asyncio.to_thread(prepare, folder, free_ports(3))
     os.environ |= {
         "PRESSROOM_GATEWAY_HOST": OWN_ADDRESS,
         "PRESSROOM_EMULATOR_HOST": OWN_ADDRESS,

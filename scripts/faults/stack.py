@@ -54,7 +54,7 @@ async def run_stack(folder: Path) -> AsyncIterator[Stack]:
     Raises:
         StackError: it did not come up.
     """
-    await asyncio.to_thread(prepare, folder)
+    await asyncio.to_thread(prepare, folder, free_ports(3))
     [own_port] = free_ports(1)
     os.environ |= {
         "PRESSROOM_WORKERS": str(WORKERS),

@@ -98,6 +98,10 @@ class Cron:
         due = next(self.fires(after))
         return Fire(due, due + find_jitter(schedule_id, due, most_seconds=jitter_seconds))
 
+    def explain(self) -> str:
+        """In English: "At 02:00 every day"."""
+        return str(self._read(BEGIN).explain())
+
     def say(self, moment: dt.datetime) -> str:
         """A time by the clock of its zone, with how far that is from UTC."""
         exact = moment.second or moment.microsecond
@@ -120,7 +124,7 @@ class Cron:
         back = moment.astimezone(self.zone).replace(tzinfo=None)
         return moment if back == shown else None
 
-    def _read(self, begin: dt.datetime) -> Iterator[dt.datetime]:
+    def _read(self, begin: dt.datetime) -> CronSim:
         return CronSim(" ".join(self._fields), begin)
 
     def _is_whole(self) -> bool:

@@ -160,11 +160,20 @@ def plan_inline(catalogue: Catalogue, spec: CampaignSpec, *, most_jobs: int) -> 
     Args:
         most_jobs: that are looked at, and allowed.
     """
-    plan = Plan()
     if isinstance(spec.prompts, PromptFile):
+        plan = Plan()
         plan.refuse("", ["prompts: a list was wanted, a file came"])
         return plan
-    items = Items(spec, catalogue, folder=Path())
+    return plan_items(catalogue, spec, Items(spec, catalogue, folder=Path()), most_jobs=most_jobs)
+
+
+def plan_items(catalogue: Catalogue, spec: CampaignSpec, items: Items, *, most_jobs: int) -> Plan:
+    """Of a specification whose rows can be read.
+
+    Args:
+        most_jobs: that are looked at, and allowed.
+    """
+    plan = Plan()
     if plan.add(catalogue, spec, itertools.islice(items.read(), most_jobs + 1)) > most_jobs:
         plan.refuse("", [f"more than {most_jobs:,} jobs came, so many are taken here"])
     plan.refuse("", too_many(plan, spec))

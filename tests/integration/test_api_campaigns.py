@@ -150,3 +150,93 @@ async def test_only_those_who_operate_may_have_tasks_sent(gateway_app, client, i
     async with client_of(gateway_app, key) as operator:
         made = await operator.post(CAMPAIGNS, json={"spec": spec, "dry_run": False})
     assert made.status_code == 201
+
+
+async def hand_in(client, name, content):
+    return await client.post(f"{CAMPAIGNS}/rows", params={"name": name}, content=content)
+
+
+async def test_a_file_of_prompts_is_handed_in_planned_and_run(client, runtime):
+    made = await hand_in(client, "foxes.csv", b"prompt,mood\na fox,calm\nan owl,sad\n")
+    assert made.status_code == 201, made.text
+    assert made.json()["columns"] == ["prompt", "mood"]
+    spec = {"name": "from a file", "endpoint": FLUX, "prompts": {"file": "foxes.csv"}}
+    body = {"spec": spec, "rows": made.json()["rows"]}
+
+    plan = (await client.post(CAMPAIGNS, json=body)).json()
+    started = await client.post(CAMPAIGNS, json={**body, "dry_run": False})
+    campaign = started.json()["campaign_id"]
+    await expand_campaign(runtime, campaign)
+
+    assert (plan["jobs"], plan["unused_columns"]) == (2, ["mood"])
+    assert plan["last"]["place"] == "foxes.csv:3"
+    items = (await client.get(f"{CAMPAIGNS}/{campaign}/items")).json()["items"]
+    assert [one["prompt"] for one in items] == ["a fox", "an owl"]
+    later = await client.get(f"{CAMPAIGNS}/{campaign}/items", params={"start": 1})
+    assert [one["prompt"] for one in later.json()["items"]] == ["an owl"]
+    none = await client.get(f"{CAMPAIGNS}/{campaign}/items", params={"state": "completed"})
+    assert none.json()["items"] == []
+    [share] = (await client.get(f"{CAMPAIGNS}/{campaign}/endpoints")).json()["endpoints"]
+    assert (share["endpoint"], share["jobs"]) == (FLUX, 2)
+
+
+async def test_a_bad_line_of_a_file_is_named(client):
+    made = await hand_in(client, "foxes.txt", b"a fox\n" * 150)
+    bad = await hand_in(client, "bad.jsonl", b'"a fox"\n{"prompt": \n')
+    odd = await hand_in(client, "foxes.pdf", b"a fox")
+    spec = {"name": "n", "endpoint": FLUX, "prompts": {"file": "foxes.txt"}, "input": {"width": 3}}
+
+    plan = await client.post(CAMPAIGNS, json={"spec": spec, "rows": made.json()["rows"]})
+
+    assert plan.status_code == 422
+    assert plan.json()["problems"][0].startswith("foxes.txt:1: width")
+    assert len(plan.json()["problems"]) == 21
+    assert bad.status_code == 422
+    assert "bad.jsonl:2" in bad.json()["detail"]
+    assert odd.status_code == 422
+    assert "foxes.pdf" in odd.json()["detail"]
+
+
+async def test_no_other_stored_file_is_read_as_prompts(client):
+    ticket = (await hand_in(client, "foxes.txt", b"a fox")).json()["rows"]
+    spec = {"name": "n", "endpoint": FLUX, "prompts": {"file": "foxes.txt"}}
+    key, _, signature = ticket.rpartition(":")
+
+    for rows in (key, f"{key}x:{signature}", f"files/aa/bb/cc.txt:{signature}"):
+        reply = await client.post(CAMPAIGNS, json={"spec": spec, "rows": rows})
+        assert reply.status_code == 422
+        assert "rows:" in reply.json()["detail"]
+
+
+async def test_the_text_of_a_yaml_file_is_a_specification_and_its_lines_are_named(client):
+    good = f"name: foxes\nendpoint: {FLUX}\nprompts: [a fox]\n"
+
+    plan = await client.post(CAMPAIGNS, json={"spec": good})
+    bad = await client.post(CAMPAIGNS, json={"spec": f"{good}colour: red\n"})
+
+    assert plan.json()["jobs"] == 1
+    assert bad.json()["problems"] == ["spec:4: colour: no such field"]
+
+
+async def test_two_campaigns_stand_side_by_side_a_page_at_a_time(
+    client, gateway_app, runtime, issue
+):
+    first = await start(client)
+    second = await start(client, name="again")
+    for one in (first, second):
+        await expand_campaign(runtime, one)
+    asked = {"a": first, "b": second, "start": 1, "limit": 2}
+
+    told = (await client.get(f"{CAMPAIGNS}/compare", params=asked)).json()
+    alone = await client.get(f"{CAMPAIGNS}/compare", params={"a": first})
+    key, _ = await issue("other", Scope.RUN)
+    async with client_of(gateway_app, key) as other:
+        hidden = await other.get(f"{CAMPAIGNS}/compare", params=asked)
+
+    assert (told["pairs"], told["matched_by"], len(told["shown"])) == (4, "prompt and seed", 2)
+    assert [one["name"] for one in told["sides"]] == ["foxes", "again"]
+    for left, right in told["shown"]:
+        assert (left["prompt"], left["seed"]) == (right["prompt"], right["seed"])
+    assert alone.status_code == 422
+    assert "a second campaign was wanted" in alone.json()["detail"]
+    assert hidden.status_code == 404

@@ -164,3 +164,41 @@ async def test_a_key_that_only_runs_jobs_may_not_see_them(client, nightly):
     ]
 
     assert {one.status_code for one in answers} == {403}
+
+
+async def test_a_cron_that_is_still_written_says_when_it_would_fire(operator, run):
+    told = await operator.post(
+        f"{PATH}/preview", json={"cron": "0 2 * * *", "zone": "Europe/Berlin", "count": 3}
+    )
+    cron = await operator.post(f"{PATH}/preview", json={"cron": "0 25 * * *"})
+    zone = await operator.post(f"{PATH}/preview", json={"cron": "0 2 * * *", "zone": "Berlin"})
+
+    assert told.json()["words"] == "At 02:00 every day"
+    assert len(told.json()["fires"]) == 3
+    assert {fire[11:16] for fire in told.json()["fires"]} <= {"02:00", "03:00"}
+    assert (cron.status_code, zone.status_code) == (422, 422)
+    assert "hour" in cron.json()["detail"]
+    assert "Europe/Berlin" in zone.json()["detail"]
+    assert await run(list_schedules) == []
+
+
+async def test_what_it_runs_is_changed_and_checked_first(operator, nightly):
+    spec = {key: value for key, value in NIGHTLY.items() if key != "schedule"}
+
+    changed = await operator.patch(
+        nightly, json={"specification": {**spec, "prompts": ["a fox", "an owl", "a hare"]}}
+    )
+    bad = await operator.patch(nightly, json={"specification": {**spec, "input": {"width": 3}}})
+
+    assert changed.json()["jobs"] == 3
+    assert (bad.status_code, "width" in bad.json()["detail"]) == (422, True)
+    assert len((await operator.get(nightly)).json()["specification"]["prompts"]) == 3
+
+
+async def test_the_list_says_what_came_of_the_last_fires(operator, nightly):
+    await operator.post(f"{nightly}/run")
+
+    [listed] = (await operator.get(PATH)).json()["schedules"]
+
+    [last] = listed["runs"]
+    assert (last["outcome"], last["note"]) == ("started", "run by hand")

@@ -13,6 +13,10 @@ def counted(code):
     return REGISTRY.get_sample_value("pressroom_gateway_requests_total", labels) or 0
 
 
+async def _nothing(*_given):
+    return {}
+
+
 async def leave(_scope, _receive, _send):
     """The browser has gone on: there is nobody to answer."""
 
@@ -23,12 +27,12 @@ async def fail(_scope, _receive, _send):
 
 async def test_a_request_whose_sender_has_gone_is_no_fault():
     gone, faults = counted("499"), counted("500")
-    await CountRequests(leave)(SCOPE, None, None)
+    await CountRequests(leave)(SCOPE, _nothing, _nothing)
     assert (counted("499"), counted("500")) == (gone + 1, faults)
 
 
 async def test_a_request_that_breaks_is_one():
     faults = counted("500")
     with pytest.raises(ValueError, match="broken"):
-        await CountRequests(fail)(SCOPE, None, None)
+        await CountRequests(fail)(SCOPE, _nothing, _nothing)
     assert counted("500") == faults + 1

@@ -18,5 +18,6 @@ ask.py         a dialog before what costs or cannot be undone
 form_dialog.py a dialog with a form, which stays until it was done
 address.py     what a page shows, kept in its address
 snippet.py     code or JSON to read and to copy
+file_drop.py   a file to choose, or to drop
 media.py       a picture, film, sound or text
 """

@@ -5,7 +5,6 @@ from typing import Any
 from nicegui import ui
 
 from gateway.web.addresses import WEB
-from gateway.web.api import HERE
 from gateway.web.parts.acts import act_button
 from gateway.web.parts.snippet import Snippet
 from gateway.web.parts.tags import box, text
@@ -66,7 +65,7 @@ def _draw_file_links(visit: Visit, stored: list[dict[str, Any]]) -> None:
             with place:
                 until = "for good" if time.value == 0 else f"for {TIMES[time.value]} from now"
                 text("p", f"Opens {until}:", "pr-small")
-                Snippet(made["url"].replace(HERE, find_base(), 1), name="Link to the file")
+                Snippet(made["url"], name="Link to the file")
             return None
 
         act_button("Make a link", make, kind="outline", icon="link")

@@ -177,7 +177,7 @@ def key_id_of(api, name):
 
 
 def seconds_of(words):
-    minutes, seconds = re.search(r"(\d+):(\d\d)", words).groups()
+    [(minutes, seconds)] = re.findall(r"(\d+):(\d\d)", words)
     return int(minutes) * 60 + int(seconds)
 
 

@@ -25,7 +25,7 @@ def spent(api) -> float:
     waited = api.post("/api/v1/jobs/wait", json={"ids": ids, "wait": 60}, timeout=90).json()
     assert waited["pending"] == []
     spend = api.get("/api/v1/spend", params={"by": "endpoint"}).json()["spend"]
-    return sum(one["usd"] for one in spend)
+    return float(sum(one["usd"] for one in spend))
 
 
 def tile(page: Page, name: str):
