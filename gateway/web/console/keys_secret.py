@@ -32,8 +32,10 @@ def show_secret(key: Mapping[str, Any], happened: str) -> None:
     with (
         client.layout,
         ui.dialog().props("persistent") as dialog,
-        box(classes="pr-dialog", role="alertdialog", aria_label=title),
+        box(classes="pr-dialog"),
     ):
+        dialog.props["role"] = "alertdialog"
+        dialog.props["aria-label"] = title
         text("h2", title)
         text("p", WARNING, "pr-stale")
         for name, secret in (

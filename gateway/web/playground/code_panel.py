@@ -56,9 +56,8 @@ class CodePanel:
         self._mode: Mode = "run" if slow else "runsync"
         self._program = ""
         wide = "pr-dialog pr-code-dialog"
-        with ui.dialog(value=True) as self.dialog, box(classes=wide) as inside:
-            inside.props["role"] = "dialog"
-            inside.props["aria-label"] = "Code"
+        with ui.dialog(value=True) as self.dialog, box(classes=wide):
+            self.dialog.props["aria-label"] = "Code"
             self._draw()
         self._show()
 
