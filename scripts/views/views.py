@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from scripts.views.fill import Filled
 
-
 NOBODY = "nobody"
 
 
