@@ -31,10 +31,9 @@ def show_secret(key: Mapping[str, Any], happened: str) -> None:
     title = f"{key['name']} {happened}"
     with (
         client.layout,
-        ui.dialog().props("persistent") as dialog,
+        ui.dialog().props("persistent role=alertdialog") as dialog,
         box(classes="pr-dialog"),
     ):
-        dialog.props["role"] = "alertdialog"
         dialog.props["aria-label"] = title
         text("h2", title)
         text("p", WARNING, "pr-stale")

@@ -22,8 +22,7 @@ async def ask(
         do: on the button that does it: "Cancel 12 jobs".
         draw: what stands between: a preview, fields to fill in.
     """
-    with ui.dialog() as dialog, box(classes="pr-dialog"):
-        dialog.props["role"] = "alertdialog"
+    with ui.dialog().props("role=alertdialog") as dialog, box(classes="pr-dialog"):
         dialog.props["aria-label"] = title
         text("h2", title)
         text("p", words)
