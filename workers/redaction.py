@@ -118,16 +118,23 @@ class Redactor:
             return said
         return f"[{len(said)} characters]"
 
-    def _tell(self, error: BaseException) -> str:
-        """As Python does, with the causes first."""
+    def _tell(self, error: BaseException, told: set[int] | None = None) -> str:
+        """As Python does, with the causes first.
+
+        Args:
+            told: the ids of the errors so far, each told once: a group can be the context of what
+                it holds, round and round.
+        """
+        told = set() if told is None else told
+        told.add(id(error))
         parts = []
         cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        if cause is not None:
-            parts += [self._tell(cause), "which led to"]
+        if cause is not None and id(cause) not in told:
+            parts += [self._tell(cause, told), "which led to"]
         parts += ["".join(traceback.format_tb(error.__traceback__)).rstrip()]
         parts += [f"{type(error).__name__}: {self._say(error)}"]
         if isinstance(error, BaseExceptionGroup):
-            parts += [self._tell(one) for one in error.exceptions]
+            parts += [self._tell(one, told) for one in error.exceptions if id(one) not in told]
         return "\n".join(filter(None, parts))
 
 

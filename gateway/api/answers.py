@@ -718,7 +718,9 @@ class HeldForm(BaseModel):
 
 
 class CampaignForm(BaseModel):
-    """`seconds_left`: by limits, pace and forecast; null if it waits for somebody, or has ended."""
+    """`seconds_left`: by limits, pace and forecast; null if it waits for somebody, has ended, or
+    nothing of it is enqueued yet.
+    """
 
     campaign_id: UUID
     name: str

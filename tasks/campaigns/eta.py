@@ -10,13 +10,15 @@ from workers.runtime import Runtime
 async def estimate_seconds_left(runtime: Runtime, campaign: Campaign) -> float | None:
     """Seconds until its last job has ended, if it has its endpoints for itself.
 
-    None if that cannot be said: it is paused, or waits for money. What is behind others in line
-    takes longer.
+    None if that cannot be said: it is paused, waits for money, or all that is to come is not
+    enqueued yet. What is behind others in line takes longer.
     """
     async with runtime.database.begin() as session:
         waiting = await count_open(session, campaign.id)
         durations = {one.endpoint: await get_durations(session, one.endpoint) for one in waiting}
     if campaign.paused_at is not None or any(one.without_money for one in waiting):
+        return None
+    if not waiting and campaign.total is None:
         return None
     enqueued = sum(one.jobs for one in waiting)
     unexpanded = 0

@@ -41,6 +41,7 @@ async def test_a_plan_says_what_it_comes_to_and_keeps_nothing(client):
 
 async def test_what_is_started_is_enqueued_as_the_keys_own(client, runtime, run):
     campaign = await start(client, budget=1, pace={"max_in_flight": 3})
+    assert (await client.get(f"{CAMPAIGNS}/{campaign}")).json()["seconds_left"] is None
     await expand_campaign(runtime, campaign)
 
     told = (await client.get(f"{CAMPAIGNS}/{campaign}")).json()

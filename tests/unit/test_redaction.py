@@ -128,6 +128,23 @@ def test_an_error_that_speaks_of_machines_is_shown_whole(read_log):
     assert line["exception"].endswith("ConnectionResetError: reset by 10.0.0.7")
 
 
+def test_a_group_that_is_the_context_of_what_it_holds_is_told_once(read_log):
+    read = read_log()
+    held = LookupError("no such page")
+    group = BaseExceptionGroup("unhandled", [held])
+    held.__context__ = group
+
+    structlog.get_logger().error("page_failed", exc_info=group)
+    structlog.get_logger().error("page_failed", exc_info=held)
+
+    assert [
+        json.loads(line)["exception"].count("no such page") for line in read().splitlines()
+    ] == [
+        1,
+        1,
+    ]
+
+
 def test_a_command_warns_on_stderr_and_hides_the_same(capsys):
     telemetry.set_up_command(Settings())
 

@@ -99,7 +99,7 @@ def _show(one: dict[str, Any]) -> dict[str, Any]:
 async def gallery(visit: Visit, campaign_id: UUID) -> None:
     path = f"/api/v1/campaigns/{campaign_id}"
     with page_head("Gallery"):
-        ui.link("The campaign", f"/campaigns/{campaign_id:uuid}")
+        ui.link("The campaign", f"/campaigns/{campaign_id}")
     name = text("p", "", "pr-about")
     shown: Gallery | None = None
     chosen = ALL
