@@ -33,11 +33,8 @@ def own_command(*arguments: str) -> list[str]:
 
 
 def behind(command: Sequence[str]) -> list[str]:
-    """The command, at a low priority: it works on what waits; who asks is answered first.
-
-    Not at the lowest: beside other work on the machine it would not even start.
-    """
-    return ["nice", "-n", "10", *command]
+    """The command, at the lowest priority: it works on what waits; who asks is answered first."""
+    return ["nice", "-n", "19", *command]
 
 
 def count_workers(settings: Settings) -> int:
