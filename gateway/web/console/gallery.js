@@ -28,9 +28,9 @@ export default {
           </div>
           <div class="pr-look-side" tabindex="0" role="region" aria-label="About it">
             <div class="pr-row">
-              <button type="button" class="pr-mini" :disabled="at === 0" @click="step(-1)" aria-label="Previous item">←</button>
+              <button type="button" class="pr-mini" :aria-disabled="at === 0" @click="step(-1)" aria-label="Previous item">←</button>
               <span class="pr-small" aria-live="polite">{{ (at + 1).toLocaleString("en") }} of {{ total.toLocaleString("en") }}</span>
-              <button type="button" class="pr-mini" :disabled="at >= total - 1" @click="step(1)" aria-label="Next item">→</button>
+              <button type="button" class="pr-mini" :aria-disabled="at >= total - 1" @click="step(1)" aria-label="Next item">→</button>
               <button type="button" class="pr-mini" @click="$refs.look.close()">Close</button>
             </div>
             <template v-if="now">
@@ -186,6 +186,7 @@ export default {
       this.go(this.at + by);
       this.$nextTick(() => this.show());
     },
+    // Its buttons are never disabled outright: one that has the focus would take the keys with it.
     turn(event) {
       if (event.target.tagName === "VIDEO" || event.target.tagName === "AUDIO") return;
       if (event.key === "ArrowRight") this.step(1);
