@@ -8,7 +8,7 @@ const MARGIN = 2; // rows above and below what is in sight
 export default {
   template: `
     <div>
-      <p class="pr-small" role="status">{{ total.toLocaleString("en") }} items<span v-if="total">, rows {{ (first + 1).toLocaleString("en") }} to {{ last.toLocaleString("en") }} of {{ rows.toLocaleString("en") }}</span></p>
+      <p class="pr-small pr-gallery-count" role="status">{{ total.toLocaleString("en") }} items<span v-if="total">, rows {{ (first + 1).toLocaleString("en") }} to {{ last.toLocaleString("en") }} of {{ rows.toLocaleString("en") }}</span></p>
       <div class="pr-gallery" ref="view" role="group" :aria-label="label" tabindex="-1" @scroll.passive="moved" @keydown="steer">
         <div class="pr-gallery-all" :style="{ height: rows * pitch + 'px' }">
           <button v-for="n in shown" :key="n" type="button" class="pr-cell" :data-n="n"

@@ -119,7 +119,7 @@ def _write(spec: dict[str, Any]) -> str:
 class _Specification:
     def __init__(self, words: str) -> None:
         self._words = ui.textarea("Specification, YAML or JSON", value=words)
-        self._words.props("outlined autogrow input-class=pr-code").classes("pr-wide")
+        self._words.props("outlined autogrow input-class=pr-code").classes("pr-whole")
         self._place = box(classes="pr-stack", aria_live="polite")
 
     def read(self) -> dict[str, Any]:
