@@ -127,9 +127,11 @@ class Draft:
             self._over = ui.input("Spread over, such as 2h").props("outlined dense")
             self._flight = ui.number("Jobs at once, at most", min=1, precision=0)
             self._flight.props("outlined dense")
-        self._input = ui.textarea("Input of every item, a line each: width: 768")
-        self._input.props("outlined autogrow input-class=pr-code rows=2").classes("pr-whole")
-        hint = "With several endpoints each prompt is run on each of them."
+        self._input = ui.textarea("Input of every item", placeholder="width: 768")
+        self._input.props("outlined autogrow stack-label input-class=pr-code rows=2").classes(
+            "pr-whole"
+        )
+        hint = "A line for each value. With several endpoints each prompt is run on each."
         text("p", hint, "pr-small")
 
     async def _take(self, file: FileUpload) -> None:

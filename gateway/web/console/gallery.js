@@ -12,7 +12,7 @@ export default {
       <div class="pr-gallery" ref="view" role="group" :aria-label="label" tabindex="-1" @scroll.passive="moved" @keydown="steer">
         <div class="pr-gallery-all" :style="{ height: rows * pitch + 'px' }">
           <button v-for="n in shown" :key="n" type="button" class="pr-cell" :data-n="n"
-            :tabindex="n === at ? 0 : -1" :aria-label="name(n)" :style="place(n)" @click="open(n)" @focus="at = n">
+            :tabindex="n === at ? 0 : -1" :aria-label="name(n)" :style="place(n)" @click="open(n)" @focus="reached(n)">
             <img v-if="thumb(n)" :src="thumb(n)" alt="" decoding="async" draggable="false">
             <span v-else>{{ item(n) ? item(n).words : "" }}</span>
           </button>
@@ -171,6 +171,10 @@ export default {
     },
     focus() {
       this.$refs.view.querySelector(`[data-n="${this.at}"]`)?.focus({ preventScroll: true });
+    },
+    // As the large view closes, the browser goes back to where it was opened from.
+    reached(n) {
+      if (!this.looking) this.at = n;
     },
     open(n) {
       this.at = n;
