@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 from sqlalchemy import text
 
+from gateway.api.forms import NIGHTLY
 from gateway.cli.demo import read_requests
 from models.database import Database
 from models.key import Scope, issue_key
@@ -63,6 +64,7 @@ def fill(settings: Settings, operator: str) -> Filled:
             _hand_in(studio, read_requests(), shop)
             filled.campaigns = _start_campaigns(studio, shop)
             filled.budgets = _set_budgets(api, filled.campaigns)
+            _send(api, "POST", "/schedules", {"specification": NIGHTLY})
         closing = {"paused": True, "reason": "the supplier moves its models until Monday"}
         _send(api, "PATCH", f"/lanes/submit/{CLOSED}", closing)
         _wait_until_settled(api, filled.campaigns["night posters"])

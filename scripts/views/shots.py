@@ -10,10 +10,10 @@ from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from scripts.views.fill import Filled
-from scripts.views.views import View
+from scripts.views.views import NOBODY, View
 
 THEMES = ("light", "dark")
 WIDTHS = {"wide": (1440, 900), "narrow": (390, 844)}
@@ -66,7 +66,10 @@ def take(
                     viewport={"width": x, "height": y},
                     color_scheme=theme,  # type: ignore[arg-type]
                 )
-                page = _sign_in(context, filled.secrets[who])
+                context.set_default_timeout(SECONDS * 1000)
+                page = context.new_page()
+                if who != NOBODY:
+                    _sign_in(page, filled.secrets[who])
                 for view in views:
                     if view.who == who:
                         name = f"{view.name}-{theme}-{width}"
@@ -74,14 +77,11 @@ def take(
                 context.close()
 
 
-def _sign_in(context: BrowserContext, key: str) -> Page:
-    context.set_default_timeout(SECONDS * 1000)
-    page = context.new_page()
+def _sign_in(page: Page, key: str) -> None:
     page.goto("/web/login?next=/web/keys")
     page.get_by_label("API key").fill(key)
     page.get_by_role("button", name="Sign in").click()
     page.locator("main h1").wait_for()
-    return page
 
 
 def _take_one(page: Page, view: View, filled: Filled, path: Path) -> Shot:

@@ -56,7 +56,7 @@ class _Audit:
     def draw(self) -> None:
         with page_head("Audit", "Who did what, when, from where, and how it was before and after."):
             pass
-        with box("form", "pr-filters", role="search", aria_label="Which acts") as form:
+        with box("form", "pr-audit-filters", role="search", aria_label="Which acts") as form:
             self._draw_fields()
         form.on("submit.prevent", lambda: None)
         with box("section", "pr-section", aria_label="Acts"):

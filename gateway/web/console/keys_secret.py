@@ -31,9 +31,10 @@ def show_secret(key: Mapping[str, Any], happened: str) -> None:
     title = f"{key['name']} {happened}"
     with (
         client.layout,
-        ui.dialog().props("persistent") as dialog,
-        box(classes="pr-dialog", role="alertdialog", aria_label=title),
+        ui.dialog().props("persistent role=alertdialog") as dialog,
+        box(classes="pr-dialog"),
     ):
+        dialog.props["aria-label"] = title
         text("h2", title)
         text("p", WARNING, "pr-stale")
         for name, secret in (

@@ -22,7 +22,8 @@ async def ask(
         do: on the button that does it: "Cancel 12 jobs".
         draw: what stands between: a preview, fields to fill in.
     """
-    with ui.dialog() as dialog, box(classes="pr-dialog", role="alertdialog", aria_label=title):
+    with ui.dialog().props("role=alertdialog") as dialog, box(classes="pr-dialog"):
+        dialog.props["aria-label"] = title
         text("h2", title)
         text("p", words)
         if draw:

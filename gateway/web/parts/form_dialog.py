@@ -42,7 +42,8 @@ def open_form(
         if said:
             tell(said)
 
-    with ui.dialog() as dialog, box(classes="pr-dialog", role="dialog", aria_label=title):
+    with ui.dialog() as dialog, box(classes="pr-dialog"):
+        dialog.props["aria-label"] = title
         text("h2", title)
         if about:
             text("p", about)

@@ -28,7 +28,6 @@ def show_file(artifact: dict[str, Any], *, alt: str, small: bool = False) -> ui.
         elif media_type.startswith("audio/"):
             box("audio", src=address, controls="", preload="metadata", aria_label=alt)
         else:
-            with ui.link(target="").props("download") as link:
-                link.props["href"] = address
+            with box("a", href=address, download=""):
                 text("span", f"Open the file ({media_type or 'of an unknown kind'})")
     return drawn

@@ -55,9 +55,9 @@ class CodePanel:
         slow = float(endpoint.get("typical_seconds") or 0) >= RUNSYNC_SECONDS
         self._mode: Mode = "run" if slow else "runsync"
         self._program = ""
-        with ui.dialog(value=True) as self.dialog, box(classes="pr-dialog pr-code") as inside:
-            inside.props["role"] = "dialog"
-            inside.props["aria-label"] = "Code"
+        wide = "pr-dialog pr-code-dialog"
+        with ui.dialog(value=True) as self.dialog, box(classes=wide):
+            self.dialog.props["aria-label"] = "Code"
             self._draw()
         self._show()
 
@@ -72,10 +72,10 @@ class CodePanel:
             names = {one.id: one.name for one in LANGUAGES}
             ui.toggle(names, value=self._language.id, on_change=self._choose_language).props(
                 'no-caps unelevated role=group aria-label="Language"'
-            ).classes("pr-toggle")
+            ).classes("pr-code-modes")
             ui.toggle(MODES, value=self._mode, on_change=self._choose_mode).props(
                 'no-caps unelevated role=group aria-label="How it is called"'
-            ).classes("pr-toggle")
+            ).classes("pr-code-modes")
         self._about = text("p", "", "pr-about").props("aria-live=polite")
         with box(classes="pr-code-place") as self._place:
             self._block = CodeBlock("", lexer="bash", name="")

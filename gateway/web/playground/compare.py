@@ -82,7 +82,7 @@ class Comparison:
             await self._price()
 
         label = ("Left", "Right")[place]
-        with box("section", "pr-side-of", aria_label=label):
+        with box("section", "pr-rival", aria_label=label):
             side.chooser = Chooser(self._visit, self._listed, side.name, choose)
             side.words = text("p", "", "pr-small").props("aria-live=polite")
             side.place = box(classes="pr-side-result")

@@ -4,13 +4,22 @@ const DRAFT = "pressroom.playground.draft";
 const DRAFT_BYTES = 3_000_000;
 const FILE_BYTES = 7_300_000; // as text in JSON it is a third larger, and a request may hold 10 MB
 
+// Of about a million pixels, in steps of 64, which every endpoint with sides of its own takes.
+const SHAPES = [
+  ["Square", 1024, 1024],
+  ["Portrait", 896, 1152],
+  ["Tall", 768, 1344],
+  ["Landscape", 1152, 896],
+  ["Wide", 1344, 768],
+];
+
 export default {
   template: `
-    <form class="pr-form" @submit.prevent @keydown.ctrl.enter.prevent="run" @keydown.meta.enter.prevent="run" @paste="pasted">
+    <form class="pr-inputs" @submit.prevent @keydown.ctrl.enter.prevent="run" @keydown.meta.enter.prevent="run" @paste="pasted">
       <template v-for="group in groups" :key="group.name">
-      <component :is="group.name ? 'details' : 'div'" :class="group.name ? 'pr-more' : 'pr-fields'" :open="group.name ? openMore : null">
+      <component :is="group.name ? 'details' : 'div'" :class="group.name ? 'pr-inputs-more' : 'pr-input-grid'" :open="group.name ? openMore : null">
         <summary v-if="group.name">{{ group.name }}</summary>
-        <div v-for="f in group.fields" :key="f.name" :class="['pr-field', 'pr-field-' + f.kind]">
+        <div v-for="f in group.fields" :key="f.name" :class="['pr-input', 'pr-input-' + f.kind, f.name === 'height' ? 'pr-input-last-side' : '']">
           <label :for="id(f)">{{ f.label }}<span v-if="f.required" class="pr-small"> (required)</span></label>
           <textarea v-if="f.kind === 'text' || f.kind === 'json'" :id="id(f)" :rows="f.kind === 'json' ? 12 : f.name === 'prompt' ? 5 : 2"
             :value="flat[f.name] ?? ''" @input="put(f, $event.target.value)" v-bind="aria(f)"></textarea>
@@ -57,8 +66,13 @@ export default {
               @input="numeric(f) ? number(f, $event.target.value) : put(f, $event.target.value)">
             <datalist v-if="f.options.length" :id="id(f) + '-list'"><option v-for="o in f.options" :key="o" :value="o"></option></datalist>
           </template>
-          <svg v-if="frame(f)" class="pr-frame" viewBox="0 0 64 64" role="img" :aria-label="'Frame ' + frame(f).said">
+          <div v-if="frame(f)" class="pr-shapes">
+          <svg class="pr-frame" viewBox="0 0 64 64" role="img" :aria-label="'Frame ' + frame(f).said">
             <rect :x="32 - frame(f).w / 2" :y="32 - frame(f).h / 2" :width="frame(f).w" :height="frame(f).h" rx="2"></rect></svg>
+          <template v-if="f.kind === 'side'">
+            <button v-for="s in shapes(f)" :key="s.name" type="button" class="pr-shape" :aria-pressed="String(s.here)"
+              :aria-label="s.name + ', ' + s.w + ' by ' + s.h" @click="shape(s)">{{ s.name }}</button></template>
+          </div>
           <p v-if="shownProblem(f)" :id="id(f) + '-said'" class="pr-problem" role="alert">{{ shownProblem(f) }}</p>
           <p v-else-if="f.wanted" :id="id(f) + '-said'" class="pr-small">{{ f.wanted }}</p>
         </div>
@@ -144,6 +158,19 @@ export default {
       if (!(w > 0 && h > 0)) return null;
       const longest = Math.max(w, h);
       return { w: (56 * w) / longest, h: (56 * h) / longest, said: `${w} by ${h}` };
+    },
+    shapes(f) {
+      const [width, height] = ["width", "height"].map((name) => this.fields.find((o) => o.name === name));
+      if (!width || !height) return [];
+      const fits = (field, side) => (field.least ?? 0) <= side && side <= (field.most ?? Infinity);
+      const at = (field) => this.flat[field.name] ?? field.default;
+      return SHAPES.filter(([, w, h]) => fits(width, w) && fits(height, h)).map(([name, w, h]) => ({
+        name, w, h, here: at(width) === w && at(height) === h,
+      }));
+    },
+    shape({ w, h }) {
+      this.set("width", w);
+      this.set("height", h);
     },
     pasted(event) {
       const files = event.clipboardData?.files;

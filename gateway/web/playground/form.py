@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
-from fastapi import HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request
 from nicegui import app
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
@@ -14,7 +14,9 @@ from starlette.datastructures import UploadFile
 
 from endpoints.catalogue.problem import Fault, InputCheck, Problem
 from endpoints.client import RUN_BODY_BYTES
+from gateway.web.addresses import GATEWAY
 from gateway.web.playground.fields import Field, FieldKind, find_fields, flatten, is_telling, nest
+from gateway.web.sessions import find_visitor
 from gateway.words import say_bytes
 
 FILE_BYTES = 7_300_000  # as text in JSON it is a third larger
@@ -52,6 +54,7 @@ class Form(Element, component="form.js"):
         self._on_change = on_change
         self.values: dict[str, Any] = {}
         self.problems: list[str] = []
+        self.lacks = ""  # the label of what is to be filled in yet, if nothing else is wrong
         self._url = f"/_playground/{self.client.id}/{self.id}"
         self.props["endpoint"] = endpoint["id"]
         self.props["fields"] = [
@@ -135,6 +138,9 @@ class Form(Element, component="form.js"):
         """The words of each field; those of the whole are in `problems` alone."""
         told: dict[str, str] = {}
         self.problems = []
+        missing = [one.field for one in found if one.fault is Fault.MISSING]
+        labels = [field.label for field in self._fields if field.name in missing]
+        self.lacks = labels[0] if labels and len(missing) == len(found) else ""
         for problem in found:
             field = next((one for one in self._fields if _is_of(problem.field, one.name)), None)
             words = str(problem)
@@ -182,6 +188,9 @@ class Form(Element, component="form.js"):
         return ref
 
     async def _receive(self, request: Request) -> dict[str, str]:
+        gateway: FastAPI = request.scope[GATEWAY]
+        if await find_visitor(gateway.state.gateway, request) is None:
+            raise HTTPException(401, "you are signed out")
         length = request.headers.get("content-length", "")
         if not length.isdigit() or int(length) > FILE_BYTES + 10_000:
             raise HTTPException(413, f"up to {say_bytes(FILE_BYTES)} is taken")

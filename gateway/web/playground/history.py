@@ -53,7 +53,7 @@ class Runs:
         self._next: str | None = None
 
     def draw(self) -> None:
-        with box("section", "pr-filters", aria_label="Which runs"):
+        with box("section", "pr-history-filters", aria_label="Which runs"):
             ui.select(
                 {"": "All models"} | dict(sorted(self._names.items(), key=lambda one: one[1])),
                 value=self._endpoint,
@@ -101,7 +101,7 @@ class Runs:
             self._draw_none()
             return
         self._grid = box("ul", "pr-pasts", aria_label="Runs")
-        with box(classes="pr-more") as self._foot:
+        with box(classes="pr-history-more") as self._foot:
             ui.button("Load more", on_click=lambda: attempt(self._load_more)).props(
                 "outline no-caps"
             )
@@ -112,7 +112,7 @@ class Runs:
             empty("No such runs", "Choose another model or state.", icon="filter_alt_off")
             return
         empty("Nothing yet", "What you run in the playground is kept here.", icon="history")
-        with box(classes="pr-more"):
+        with box(classes="pr-history-more"):
             ui.link("Open the playground", "/")
 
     async def _load_more(self) -> str | None:

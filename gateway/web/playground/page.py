@@ -10,11 +10,13 @@ from nicegui import ui
 
 from gateway.web.api import Refused
 from gateway.web.page import page
+from gateway.web.parts.acts import attempt
 from gateway.web.parts.heads import page_head
 from gateway.web.parts.live import Live
 from gateway.web.parts.states import empty
 from gateway.web.parts.tags import box, text
 from gateway.web.playground.chooser import Chooser, fastest_image
+from gateway.web.playground.code_panel import open_code
 from gateway.web.playground.form import Form
 from gateway.web.playground.price import say_price, say_price_note
 from gateway.web.playground.run_card import RunCard
@@ -25,13 +27,23 @@ PRICE_SECONDS = 0.25  # after the last change
 DOUBLE_SECONDS = 0.6  # within which a second click is the first one's other half
 SEEDS = 2**31
 AT_ONCE = 4
+EXAMPLES = (
+    "A lighthouse at dusk, waves on the rocks, long exposure",
+    "A red enamel teapot on a linen cloth, window light",
+    "An isometric printing press in paper cut-out style",
+    "A fox asleep in the first snow, seen from above",
+)
 LAST_ENDPOINT = "JSON.parse(sessionStorage.getItem('pressroom.playground.draft') || '{}').endpoint"
 
 
 @page("/", title="Playground")
 async def playground(visit: Visit, endpoint: str | None = None, job: str | None = None) -> None:
-    with page_head("Playground", "Choose a model, say what you want, see it."):
-        pass
+    with (
+        page_head("Playground", "Choose a model, say what you want, see it."),
+        ui.link(target="/compare").classes("pr-link-button"),
+    ):
+        ui.icon("compare")
+        text("span", "Compare two models")
 
     async def read() -> dict[str, Any]:
         listed = await visit.api.get("/api/v1/endpoints")
@@ -93,15 +105,22 @@ class Bench:
                     self._draw_buttons()
             with box("section", "pr-bench-result", aria_label="Result"):
                 self._results = box(classes="pr-results")
-                with self._results:
-                    self._empty = empty(
+                with self._results, box(classes="pr-stage") as self._empty:
+                    empty(
                         "Nothing has run yet",
-                        "Type a prompt and press Run, or Ctrl and Enter.",
+                        "Type a prompt and press Run, or Ctrl-Enter; or begin with one of these:",
                         icon="auto_awesome",
                     )
+                    self._draw_examples()
         self._draw_form(found["detail"], opened["input"] if opened else None, draft=not opened)
         if opened:
             self._new_cards(1)[0].follow_soon(opened["id"])
+
+    def _draw_examples(self) -> None:
+        with box(classes="pr-examples"):
+            for words in EXAMPLES:
+                button = text("button", words).props("type=button")
+                button.on("click", lambda _, words=words: self._form.set_value("prompt", words))
 
     def _draw_buttons(self) -> None:
         with box(classes="pr-row"):
@@ -122,6 +141,10 @@ class Bench:
                         args=[],
                     )
                     self._buttons.append(button)
+            ui.button("Code", icon="code", on_click=self._show_code).props("no-caps flat")
+
+    async def _show_code(self) -> None:
+        await attempt(lambda: open_code(self._visit, self._endpoint, self._form.values))
 
     def _draw_form(
         self, detail: dict[str, Any], values: dict[str, Any] | None, *, draft: bool = False
@@ -155,7 +178,9 @@ class Bench:
 
     def _show_why(self) -> None:
         why = self._form.problems[0] if self._form.problems else self._refused
-        self._why.set_text(why)
+        lacks = self._form.lacks
+        self._why.set_text(f"{lacks}: to be filled in before it can run." if lacks else why)
+        self._why.classes(replace="pr-small" if lacks else "pr-problem")
         for button in self._buttons:
             button.set_enabled(not why)
 

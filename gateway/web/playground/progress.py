@@ -55,7 +55,7 @@ class Progress:
             tone,
             passed=passed,
             forecast=say_forecast(job["waiting"]),
-            why=f"{why[:1].upper()}{why[1:]}." if why else "",
+            why=f"{why[:1].upper()}{why[1:]}." if why and job["state"] != "completed" else "",
         )
         here = PLACES.get(state)
         for place, step in enumerate(self._steps):

@@ -48,7 +48,7 @@ def draw_result(job: dict[str, Any], *, emulated: bool) -> None:
             json_snippet(job["output"], name="Output as JSON")
     raw = box(classes="pr-raw")
     raw.set_visibility(False)
-    with box("dl", "pr-facts"):
+    with box("dl", "pr-run-facts"):
         for name, fact in facts_of(job):
             with box():
                 text("dt", name)
@@ -145,7 +145,7 @@ def _draw_file(job: dict[str, Any], artifact: dict[str, Any]) -> None:
 
 def _download_link(job: dict[str, Any], artifact: dict[str, Any], place: int) -> None:
     several = len(job["artifacts"]) > 1
-    with box("a", "q-btn pr-link-button", href=local(artifact["url"]) or "") as link:
+    with box("a", "pr-link-button", href=local(artifact["url"]) or "") as link:
         extension = (artifact["store_key"] or "").rpartition(".")[2]
         number = f"-{place + 1}" if several else ""
         link.props["download"] = f"{file_stem(job)}{number}.{extension or 'bin'}"

@@ -113,9 +113,7 @@ def _draw_download(artifact: dict[str, Any]) -> None:
         say_bytes(artifact["size_bytes"]) if artifact["size_bytes"] else None,
     ]
     with box(classes="pr-download"):
-        with ui.link().classes("pr-link-button") as link:
-            link.props["href"] = local(artifact["url"])
-            link.props["download"] = ""
+        with box("a", "pr-link-button", href=local(artifact["url"]) or "", download=""):
             ui.icon("download")
             text("span", "Download")
         text("span", " · ".join(fact for fact in facts if fact), "pr-small")

@@ -17,9 +17,8 @@ TIMES = {3600: "1 hour", DAY: "1 day", 7 * DAY: "7 days", 30 * DAY: "30 days", 0
 
 async def open_share(visit: Visit, job: dict[str, Any]) -> None:
     """A dialog with both kinds of links to `job`."""
-    with ui.dialog(value=True) as dialog, box(classes="pr-dialog pr-share") as inside:
-        inside.props["role"] = "dialog"
-        inside.props["aria-label"] = "Share"
+    with ui.dialog(value=True) as dialog, box(classes="pr-dialog pr-share"):
+        dialog.props["aria-label"] = "Share"
         with box(classes="pr-code-head"):
             text("h2", "Share")
             ui.button(icon="close", on_click=dialog.close).props(

@@ -91,7 +91,7 @@ def test_many_are_given_another_priority(visit, api):
         job_id = hand_in(api, HELD, "in a hurry")
         page = visit(f"/jobs?state=queued&endpoint={HELD}")
         page.get_by_role("button", name="Prioritize…").click()
-        page.get_by_label("Priority").click()
+        page.get_by_role("combobox", name="Priority").click()
         page.get_by_role("option", name="9, the first").click()
         page.get_by_role("button", name="Count them").click()
         page.get_by_role("button", name="Prioritize 1 job").click()
@@ -155,9 +155,9 @@ def test_a_job_that_waits_says_for_what_and_is_cancelled(visit, api):
         assert state_of(api, job_id) == "cancelled"
 
 
-@pytest.mark.parametrize("wrong", ["249d250c", str(uuid4()), "<b>x</b>"])
+@pytest.mark.parametrize("wrong", ["249d250c", str(uuid4()), "<b>x"])
 def test_an_id_of_no_job_is_said_to_be_none(visit, wrong):
-    page = visit(f"/jobs/{wrong.replace('/', '%2F')}")
+    page = visit(f"/jobs/{wrong}")
     expect(page.get_by_text("No such job")).to_be_visible()
 
 

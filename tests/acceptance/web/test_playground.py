@@ -30,7 +30,7 @@ def test_the_first_picture_takes_a_prompt_and_run(page):
     expect(picture).to_have_attribute("alt", FOX)
     page.wait_for_function("document.querySelector('.pr-preview img').naturalWidth > 0")
     expect(page.get_by_text("nothing is billed")).to_be_visible()
-    expect(page.locator(".pr-facts")).to_contain_text("Seed")
+    expect(page.locator(".pr-run-facts")).to_contain_text("Seed")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_limits_are_said_as_one_types_and_the_cost_follows(page):
     expect(price).to_contain_text("$0.0050")
     page.get_by_label("Width").fill("100")
 
-    said = page.locator(".pr-field-side .pr-problem")
+    said = page.locator(".pr-input-side .pr-problem")
     expect(said).to_contain_text("256 to 2048, in steps of 64")
     expect(page.get_by_role("button", name="Run", exact=True)).to_be_disabled()
     page.get_by_label("Width").fill("512")
@@ -76,7 +76,7 @@ def test_four_at_once_make_a_grid_of_four_seeds(page):
     page.get_by_role("button", name="4 at once").click()
 
     expect(page.locator(".pr-run-grid .pr-preview img")).to_have_count(4)
-    seeds = page.locator(".pr-run-grid .pr-facts div", has_text="Seed").all_inner_texts()
+    seeds = page.locator(".pr-run-grid .pr-run-facts div", has_text="Seed").all_inner_texts()
     assert len(set(seeds)) == 4
 
 
@@ -85,7 +85,7 @@ def test_the_same_seed_is_put_into_the_form_and_run_again(page):
     page.get_by_role("button", name="Same seed").click()
 
     expect(page.locator(".pr-run")).to_have_count(2)
-    expect(page.get_by_label("Seed")).to_have_value(re.compile(r"^\d+$"))
+    expect(page.get_by_label("Seed", exact=True)).to_have_value(re.compile(r"^\d+$"))
     expect(page.locator(".pr-run .pr-preview img")).to_have_count(2)
 
 
@@ -138,7 +138,7 @@ def test_a_job_is_opened_again_with_its_parameters(visit, api):
     page = visit(f"/?job={made['id']}")
 
     expect(page.get_by_label("Prompt (required)")).to_have_value(FOX)
-    expect(page.get_by_label("Seed")).to_have_value("7")
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("7")
     expect(page.locator(".pr-preview img")).to_be_visible()
 
 
