@@ -60,7 +60,7 @@ class PlanView:
 
 
 def _say_least(seconds: float) -> str:
-    return "less than 1 s" if seconds < 1 else f"≥ {say_seconds(seconds)}"
+    return "< 1 s" if seconds < 1 else f"≥ {say_seconds(seconds)}"
 
 
 def _say_sure(plan: dict[str, Any]) -> str:
