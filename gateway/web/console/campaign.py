@@ -107,7 +107,8 @@ class _View:
             said.append(f"{one[key]:,} {name}")
         self._bar.props["aria-label"] = f"{', '.join(said)} of {one['jobs']:,}"
         self._jobs.set(f"{one['jobs']:,}", self._say_not_yet(one))
-        self._left.set(say_left(one), "by limits, pace and forecast")
+        known = one["seconds_left"] is not None
+        self._left.set(say_left(one), "by limits, pace and forecast" if known else "")
         self._rate.set(f"{one['jobs_per_second']:g} / s", f"{say_seconds(one['seconds'])} so far")
         self._money.set(say_usd(one["cost_usd"]), say_money(one))
         pending = one["artifacts_pending"]

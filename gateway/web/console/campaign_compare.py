@@ -75,7 +75,7 @@ def _draw_found(found: dict[str, Any], query: str) -> None:
     _draw_sides(found)
     first, last = found["start"] + 1, found["start"] + len(found["shown"])
     words = f"{first:,} to {last:,} of {found['pairs']:,} pairs, matched by "
-    text("p", words + found["matched_by"], "pr-small")
+    text("p", words + found["matched_by"], "pr-small pr-matched")
     if not found["shown"]:
         empty("No pairs here")
     with box(classes="pr-pairs"):

@@ -95,7 +95,7 @@ class Draft:
         kind = ui.select(list(PASTED), value=next(iter(PASTED)), label="What it is")
         kind.props("outlined dense").classes("pr-field")
         words = ui.textarea("Prompts").props("outlined input-class=pr-code rows=8")
-        words.classes("pr-wide")
+        words.classes("pr-whole")
 
         async def keep() -> str | None:
             name = f"pasted.{PASTED[kind.value]}"
@@ -111,23 +111,27 @@ class Draft:
             "prompts: [a fox in the snow]\nmatrix: {seed: [1, 2]}",
         )
         self._spec.props("outlined autogrow input-class=pr-code rows=10 stack-label")
-        self._spec.classes("pr-wide")
+        self._spec.classes("pr-whole")
         hint = "If it says prompts: {file: NAME}, hand that file in under A file."
         text("p", hint, "pr-small")
 
     def _draw_settings(self) -> None:
         with box(classes="pr-fields"):
             self._name = ui.input("Name").props("outlined dense")
-            self._chosen = ui.select(
-                self._endpoints, multiple=True, with_input=True, label="Endpoints"
-            ).props("outlined dense use-chips")
+            self._chosen = (
+                ui.select(self._endpoints, multiple=True, with_input=True, label="Endpoints")
+                .props("outlined dense use-chips")
+                .classes("pr-two")
+            )
             self._budget = ui.number("Budget in USD, if any", min=0.01).props("outlined dense")
             self._over = ui.input("Spread over, such as 2h").props("outlined dense")
             self._flight = ui.number("Jobs at once, at most", min=1, precision=0)
             self._flight.props("outlined dense")
-        self._input = ui.textarea("Input of every item, a line each: width: 768")
-        self._input.props("outlined autogrow input-class=pr-code rows=2").classes("pr-wide")
-        hint = "With several endpoints each prompt is run on each of them."
+        self._input = ui.textarea("Input of every item", placeholder="width: 768")
+        self._input.props("outlined autogrow stack-label input-class=pr-code rows=2").classes(
+            "pr-whole"
+        )
+        hint = "A line for each value. With several endpoints each prompt is run on each."
         text("p", hint, "pr-small")
 
     async def _take(self, file: FileUpload) -> None:

@@ -41,7 +41,7 @@ class PlanView:
             with tiles():
                 Tile("Jobs", f"{plan['jobs']:,}")
                 Tile("Cost", say_usd(plan["estimate_usd"]), _say_sure(plan))
-                Tile("Sending takes", f"≥ {say_seconds(plan['least_seconds'])}", "by limits, pace")
+                Tile("Sending takes", _say_least(plan["least_seconds"]), "by limits and pace")
                 if plan["repeated"]:
                     note = "ask for the same as one before them"
                     Tile("Repeated", f"{plan['repeated']:,}", note, tone="warn")
@@ -57,6 +57,10 @@ class PlanView:
                 if item := plan[which]:
                     text("h3", f"The {which} item: {item['place']}")
                     json_snippet(item["input"], name=f"Input of the {which} item")
+
+
+def _say_least(seconds: float) -> str:
+    return "< 1 s" if seconds < 1 else f"≥ {say_seconds(seconds)}"
 
 
 def _say_sure(plan: dict[str, Any]) -> str:

@@ -8,11 +8,11 @@ const MARGIN = 2; // rows above and below what is in sight
 export default {
   template: `
     <div>
-      <p class="pr-small" role="status">{{ total.toLocaleString("en") }} items<span v-if="total">, rows {{ (first + 1).toLocaleString("en") }} to {{ last.toLocaleString("en") }} of {{ rows.toLocaleString("en") }}</span></p>
+      <p class="pr-small pr-gallery-count" role="status">{{ total.toLocaleString("en") }} items<span v-if="total">, rows {{ (first + 1).toLocaleString("en") }} to {{ last.toLocaleString("en") }} of {{ rows.toLocaleString("en") }}</span></p>
       <div class="pr-gallery" ref="view" role="group" :aria-label="label" tabindex="-1" @scroll.passive="moved" @keydown="steer">
         <div class="pr-gallery-all" :style="{ height: rows * pitch + 'px' }">
           <button v-for="n in shown" :key="n" type="button" class="pr-cell" :data-n="n"
-            :tabindex="n === at ? 0 : -1" :aria-label="name(n)" :style="place(n)" @click="open(n)" @focus="at = n">
+            :tabindex="n === at ? 0 : -1" :aria-label="name(n)" :style="place(n)" @click="open(n)" @focus="reached(n)">
             <img v-if="thumb(n)" :src="thumb(n)" alt="" decoding="async" draggable="false">
             <span v-else>{{ item(n) ? item(n).words : "" }}</span>
           </button>
@@ -28,9 +28,9 @@ export default {
           </div>
           <div class="pr-look-side" tabindex="0" role="region" aria-label="About it">
             <div class="pr-row">
-              <button type="button" class="pr-mini" :disabled="at === 0" @click="step(-1)" aria-label="Previous item">←</button>
+              <button type="button" class="pr-mini" :aria-disabled="at === 0" @click="step(-1)" aria-label="Previous item">←</button>
               <span class="pr-small" aria-live="polite">{{ (at + 1).toLocaleString("en") }} of {{ total.toLocaleString("en") }}</span>
-              <button type="button" class="pr-mini" :disabled="at >= total - 1" @click="step(1)" aria-label="Next item">→</button>
+              <button type="button" class="pr-mini" :aria-disabled="at >= total - 1" @click="step(1)" aria-label="Next item">→</button>
               <button type="button" class="pr-mini" @click="$refs.look.close()">Close</button>
             </div>
             <template v-if="now">
@@ -172,6 +172,10 @@ export default {
     focus() {
       this.$refs.view.querySelector(`[data-n="${this.at}"]`)?.focus({ preventScroll: true });
     },
+    // As the large view closes, the browser goes back to where it was opened from.
+    reached(n) {
+      if (!this.looking) this.at = n;
+    },
     open(n) {
       this.at = n;
       this.looking = true;
@@ -186,6 +190,7 @@ export default {
       this.go(this.at + by);
       this.$nextTick(() => this.show());
     },
+    // Its buttons are never disabled outright: one that has the focus would take the keys with it.
     turn(event) {
       if (event.target.tagName === "VIDEO" || event.target.tagName === "AUDIO") return;
       if (event.key === "ArrowRight") this.step(1);

@@ -10,7 +10,7 @@ from nicegui import ui
 
 from gateway.web.api import Refused
 from gateway.web.console.schedule_timetable import Timetable
-from gateway.web.console.schedules import OUTCOMES, PATH, act_on
+from gateway.web.console.schedules import OUTCOMES, PATH, act_on, say_jobs
 from gateway.web.page import page
 from gateway.web.parts.acts import act_button, tell
 from gateway.web.parts.ask import ask
@@ -48,7 +48,7 @@ async def new(visit: Visit) -> None:
         plan = await spec.plan(visit, given)
         if plan is None:
             return None
-        words = f"{plan['jobs']:,} jobs each time, about {say_usd(plan['estimate_usd'])} a run."
+        words = f"{say_jobs(plan)} each time, about {say_usd(plan['estimate_usd'])} a run."
         if not await ask("Make the schedule?", words, do="Make it"):
             return None
         body = {"specification": {**given, "schedule": timetable.terms}}
@@ -92,7 +92,7 @@ async def schedule(visit: Visit, schedule_id: UUID) -> None:
             if await spec.plan(visit, given) is None:
                 return None
             told = await visit.api.patch(path, {"specification": given})
-            return f"Kept: {told['jobs']:,} jobs a run, about {say_usd(told['estimate_usd'])}."
+            return f"Kept: {say_jobs(told)} a run, about {say_usd(told['estimate_usd'])}."
 
         if isinstance(one["specification"].get("prompts"), dict):
             hint = "Its prompts stand in a file: pressroom schedules replaces that."
@@ -119,7 +119,7 @@ def _write(spec: dict[str, Any]) -> str:
 class _Specification:
     def __init__(self, words: str) -> None:
         self._words = ui.textarea("Specification, YAML or JSON", value=words)
-        self._words.props("outlined autogrow input-class=pr-code").classes("pr-wide")
+        self._words.props("outlined autogrow input-class=pr-code").classes("pr-whole")
         self._place = box(classes="pr-stack", aria_live="polite")
 
     def read(self) -> dict[str, Any]:
@@ -230,7 +230,7 @@ def _draw_backfill(visit: Visit, path: str) -> None:
                     text("li", f"and {len(dry['fires']) - 10:,} more")
 
         runs = f"{len(dry['fires']):,} run{'' if len(dry['fires']) == 1 else 's'}"
-        words = f"{dry['jobs']:,} jobs, about {say_usd(dry['estimate_usd'])}."
+        words = f"{say_jobs(dry)}, about {say_usd(dry['estimate_usd'])}."
         if not await ask(f"Run {runs} of the past?", words, do=f"Run {runs}", draw=draw):
             return None
         told = await visit.api.post(f"{path}/backfill", {**body, "dry_run": False})

@@ -51,7 +51,7 @@ class Timetable:
             self._careful = ui.checkbox(
                 "Pause once a run had failures", value=given.get("pause_on_failure", False)
             )
-        text("p", "Minute, hour, day of month, month, day of week.", "pr-small")
+        text("p", "A cron is minute, hour, day of month, month, day of week.", "pr-small")
         with box(classes="pr-stack", aria_live="polite"):
             self._words = text("p", "", "pr-strong")
             self._problem = text("p", "", "pr-note")

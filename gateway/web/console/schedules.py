@@ -84,7 +84,7 @@ async def act_on(visit: Visit, what: str, one: dict[str, Any]) -> str | None:
     if what == "resume":
         await visit.api.patch(path, {"paused": False})
         return "It goes on with its next fire."
-    jobs = f"{one['jobs']:,} job{'' if one['jobs'] == 1 else 's'}"
+    jobs = say_jobs(one)
     if what == "run":
         words = f"{jobs}, about {say_usd(one['estimate_usd'])}. Its times stay as they are."
         if not await ask(f"Run {one['name']} now?", words, do="Run it now"):
@@ -96,6 +96,11 @@ async def act_on(visit: Visit, what: str, one: dict[str, Any]) -> str | None:
         return None
     await visit.api.delete(path)
     return "It is removed."
+
+
+def say_jobs(one: dict[str, Any]) -> str:
+    """Of each run of a schedule, or of a plan."""
+    return f"{one['jobs']:,} job{'' if one['jobs'] == 1 else 's'}"
 
 
 def acts_of(one: dict[str, Any]) -> list[dict[str, Any]]:
@@ -120,6 +125,6 @@ def _row(one: dict[str, Any]) -> Row:
         "next": one["next_at"],
         "last": last and {"text": last["outcome"], "tone": OUTCOMES.get(last["outcome"], "bad")},
         "last_at": last and last["due_at"],
-        "cost": f"{one['jobs']:,} jobs, about {say_usd(one['estimate_usd'])}",
+        "cost": f"{say_jobs(one)}, about {say_usd(one['estimate_usd'])}",
         "acts": acts_of(one),
     }

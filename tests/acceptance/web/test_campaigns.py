@@ -86,6 +86,30 @@ def test_it_is_paused_and_goes_on(visit, api):
     expect(page.get_by_role("button", name="Pause")).to_be_hidden(timeout=ENDED_MS)
 
 
+def test_two_are_laid_side_by_side(visit, api):
+    name = f"rival {uuid4()}"
+    one = start(api, "a fox", "an owl")
+    other = start(api, "an owl", "a fox", name=name, input={"width": 512, "height": 256})
+    page = visit(f"/campaigns/{one}")
+    expect(page.get_by_role("img", name=re.compile("^2 done"))).to_be_visible(timeout=ENDED_MS)
+    page.goto(f"/web/campaigns/{other}")
+    expect(page.get_by_role("img", name=re.compile("^2 done"))).to_be_visible(timeout=ENDED_MS)
+    page.get_by_role("link", name="Compare").click()
+    expect(page.get_by_label("One", exact=True)).to_have_value(name)
+    page.goto(f"/web/campaigns/compare?a={one}")
+    page.get_by_label("The other").click()
+    page.get_by_role("option", name=name).click()
+    page.get_by_role("button", name="Compare").click()
+    page.wait_for_url(f"**/web/campaigns/compare?a={one}&b={other}")
+    expect(page.get_by_text("1 to 2 of 2 pairs, matched by prompt")).to_be_visible()
+    expect(page.get_by_text("an owl", exact=True)).to_be_visible()
+    pictures = page.locator(".pr-pair").first.locator("img")
+    expect(pictures).to_have_count(2)
+    for picture in (pictures.first, pictures.last):
+        expect(picture).not_to_have_js_property("naturalWidth", 0, timeout=ENDED_MS)
+    check_axe(page)
+
+
 def test_names_and_prompts_of_others_are_text(visit, api):
     campaign = start(api, HOSTILE, name=f"{HOSTILE} {uuid4()}")
     page = visit("/campaigns")
