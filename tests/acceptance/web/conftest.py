@@ -20,6 +20,11 @@ ALL = frozenset({Scope.RUN, Scope.OPERATE})
 WIDE, NARROW = (1440, 900), (390, 844)
 SERIOUS = {"serious", "critical"}
 
+# Until whatever moves for a while has arrived; what moves for ever is left to.
+SETTLE = """() => Promise.allSettled(document.getAnimations()
+    .filter((one) => one.effect.getComputedTiming().endTime !== Infinity)
+    .map((one) => one.finished))"""
+
 expect.set_options(timeout=SECONDS * 1000)
 
 
@@ -105,6 +110,7 @@ def visit(site: Site, chromium: Browser, complaints: list[str]) -> Iterator[Visi
             base_url=site.base,
             viewport={"width": size[0], "height": size[1]},
             color_scheme=theme,  # type: ignore[arg-type]
+            reduced_motion="reduce",  # what fades in is not readable half-way
             accept_downloads=True,
         )
         contexts.append(context)
@@ -134,7 +140,8 @@ def sign_in(page: Page, key: str, path: str = "/") -> None:
 
 
 def check_axe(page: Page, *, without: Collection[str] = ()) -> None:
-    """axe-core finds nothing serious on the page as it stands."""
+    """axe-core finds nothing serious on the page as it stands, once it stands."""
+    page.evaluate(SETTLE)
     found = Axe().run(page).response["violations"]
     serious = [
         f"{one['id']}: {one['help']}: {[node['html'][:200] for node in one['nodes'][:3]]}"
