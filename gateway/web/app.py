@@ -43,6 +43,8 @@ def add_web(gateway: FastAPI) -> None:
         tailwind=False,
         show_welcome_message=False,
     )
+    # A bar across the top for each long poll would say that the page loads, and has no name.
+    nicegui_app.config.quasar_config["loadingBar"]["skipHijack"] = True
     # Its middlewares of this kind fail where a browser goes on before an answer is whole, which
     # would be told as a fault of ours. What they do, policy.py does, or nobody needs.
     nicegui_app.user_middleware = [

@@ -63,7 +63,7 @@ def fill(settings: Settings, operator: str) -> Filled:
             filled = Filled(secrets)
             _hand_in(studio, read_requests(), shop)
             filled.campaigns = _start_campaigns(studio, shop)
-            filled.budgets = _set_budgets(api, filled.campaigns)
+            filled.budgets = _set_budgets(api)
             _send(api, "POST", "/schedules", {"specification": NIGHTLY})
         closing = {"paused": True, "reason": "the supplier moves its models until Monday"}
         _send(api, "PATCH", f"/lanes/submit/{CLOSED}", closing)
@@ -164,6 +164,7 @@ def _start_campaigns(studio: httpx.Client, shop: httpx.Client) -> dict[str, str]
                 "tags": ["films"],
                 "prompts": list(MOTIFS),
                 "matrix": {"seed": list(range(10))},
+                "budget": 1.5,
             },
         ),
     )
@@ -175,14 +176,15 @@ def _start_campaigns(studio: httpx.Client, shop: httpx.Client) -> dict[str, str]
     }
 
 
-def _set_budgets(api: httpx.Client, campaigns: dict[str, str]) -> dict[str, str]:
-    films = campaigns["product films"]
+def _set_budgets(api: httpx.Client) -> dict[str, str]:
+    """All there are, with those of campaigns."""
     budgets: tuple[dict[str, Any], ...] = (
         {"name": "the whole floor", "limit_usd": 40, "period": "day", "zone": "Europe/Berlin"},
         {"name": "autumn", "limit_usd": 2, "period": "month", "tag": "autumn", "warn_at": 0.5},
-        {"name": "films", "limit_usd": 1.5, "campaign_id": films},
     )
-    return {str(budget["name"]): _send(api, "POST", "/budgets", budget)["id"] for budget in budgets}
+    for budget in budgets:
+        _send(api, "POST", "/budgets", budget)
+    return {one["name"]: one["id"] for one in _send(api, "GET", "/budgets")["budgets"]}
 
 
 def _wait_until_settled(api: httpx.Client, campaign_id: str) -> None:

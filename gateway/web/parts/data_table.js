@@ -22,8 +22,8 @@ export default {
                 @change="pick(r.id, $event.target.checked)">
             </td>
             <td v-for="c in columns" :key="c.key" :data-label="c.label"
-                :class="[c.align === 'right' ? 'pr-right' : '', 'pr-cell-' + (c.kind || 'text')]">
-              <template v-if="r[c.key] === null || r[c.key] === undefined || r[c.key] === ''">–</template>
+                :class="[c.align === 'right' ? 'pr-right' : '', 'pr-cell-' + (c.kind || 'text'), none(r[c.key]) ? 'pr-cell-none' : '']">
+              <template v-if="none(r[c.key])">–</template>
               <span v-else-if="c.kind === 'badge'" :class="'pr-badge pr-' + (r[c.key].tone || 'plain')">
                 <span>{{ r[c.key].text }}</span></span>
               <a v-else-if="c.kind === 'link'" :href="prefixed(r[c.key].href)">{{ r[c.key].text }}</a>
@@ -67,6 +67,7 @@ export default {
       return say(at, this.now);
     },
     whole: sayWhole,
+    none: (value) => value === null || value === undefined || value === "",
     left({ until, word }) {
       const seconds = Math.ceil((new Date(until) - this.now) / 1000);
       if (seconds <= 0) return `${word} now`;

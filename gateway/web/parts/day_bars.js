@@ -18,7 +18,7 @@ export default {
             </div>
           </div>
           <div class="pr-days-names">
-            <span v-for="(b, i) in bars" :key="b.key"><span v-if="i % every === 0">{{ b.short }}</span></span>
+            <span v-for="(b, i) in bars" :key="b.key"><span v-if="i % every === 0" :class="{ 'pr-days-odd': (i / every) % 2 }">{{ b.short }}</span></span>
           </div>
         </div>
       </div>

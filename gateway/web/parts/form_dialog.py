@@ -47,7 +47,7 @@ def open_form(
         text("h2", title)
         if about:
             text("p", about)
-        with box("form", "pr-form") as form:
+        with box("form", "pr-dialog-form") as form:
             draw()
             problem = text("p", "", "pr-form-problem").props("role=alert")
             problem.set_visibility(False)

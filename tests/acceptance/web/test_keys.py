@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from models.key import Scope
-from tests.acceptance.web.conftest import NARROW, SECONDS, check_axe
+from tests.acceptance.web.conftest import DIMMED, NARROW, SECONDS, check_axe
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -50,7 +50,7 @@ def test_a_new_keys_secret_works_and_is_gone_from_the_page(visit, site, api):
     page.get_by_role("button", name="Make a key").click()
     form = page.get_by_role("dialog", name="Make a key")
     form.get_by_label("Name").fill(HOSTILE)
-    form.get_by_role("checkbox", name="Read: look at its own jobs").check()
+    form.get_by_role("checkbox", name="Read: look at its own jobs").click()
     form.get_by_label("Requests a second").fill("7")
     form.get_by_role("button", name="Make the key").click()
     secret = take_secret(page)
@@ -68,7 +68,7 @@ def test_a_key_without_a_scope_is_refused_in_the_form(visit):
     page.get_by_role("button", name="Make a key").click()
     form = page.get_by_role("dialog", name="Make a key")
     form.get_by_label("Name").fill("nothing at all")
-    form.get_by_role("checkbox", name="Run: hand in").uncheck()
+    form.get_by_role("checkbox", name="Run: hand in").click()
     form.get_by_role("button", name="Make the key").click()
     expect(form.get_by_role("alert")).to_contain_text("scopes")
     expect(row(page, "nothing at all")).to_have_count(0)
@@ -135,8 +135,8 @@ def test_keys_are_open_to_all(visit, theme):
     page.get_by_role("button", name="Make a key").click()
     form = page.get_by_role("dialog", name="Make a key")
     form.get_by_label("Name").fill(f"of the {theme}")
-    check_axe(page)
+    check_axe(page, without=DIMMED)
     form.get_by_role("button", name="Make the key").click()
     expect(page.get_by_role("alertdialog")).to_be_visible()
-    check_axe(page)
+    check_axe(page, without=DIMMED)
     take_secret(page)
