@@ -189,9 +189,10 @@ def test_every_operation_says_what_it_is_and_what_it_answers(document):
 
 def test_every_body_has_an_example_that_its_own_form_takes(document, served, key):
     bodies = [
-        (name, operation["requestBody"]["content"]["application/json"]["schema"]["$ref"])
+        (name, taken["application/json"]["schema"]["$ref"])
         for name, operation in list_operations(document)
-        if "requestBody" in operation and "/api/v1/" in name
+        if "/api/v1/" in name
+        and "application/json" in (taken := operation.get("requestBody", {}).get("content", {}))
     ]
     assert len(bodies) >= 10
     with httpx.Client(base_url=served, headers={"Authorization": f"Bearer {key}"}) as client:
