@@ -37,7 +37,7 @@ VIEWS = (
     View("compare", lambda _: "/compare", ".pr-sides"),
     View("campaigns", lambda _: "/campaigns", ROW),
     View("campaign", _of_campaign, ".pr-parts"),
-    View("gallery", lambda filled: f"{_of_campaign(filled)}/gallery", "img >> nth=0"),
+    View("gallery", lambda filled: f"{_of_campaign(filled)}/gallery", ".pr-gallery img >> nth=0"),
     View("schedules", lambda _: "/schedules", ROW),
     View("floor", lambda _: "/floor", ROW),
     View("jobs", lambda _: "/jobs", ROW),
