@@ -45,7 +45,7 @@ VIEWS = (
     View("job-failed", lambda filled: f"/jobs/{filled.jobs['failed']}", ".pr-timeline"),
     View("money", lambda _: "/money", ".pr-ranks tbody tr >> nth=0", whole=True),
     View("money-own", lambda _: "/money", ".pr-ranks tbody tr >> nth=0", who="studio"),
-    View("budget", lambda filled: f"/money/budgets/{filled.budgets['films']}", ".pr-wall"),
+    View("budget", lambda filled: f"/money/budgets/{filled.budgets['campaign product films']}", ".pr-wall"),
     View("keys", lambda _: "/keys", ".pr-table tbody tr >> nth=0"),
     View("audit", lambda _: "/audit", ".pr-act >> nth=0"),
     View("no-entry", lambda _: "/keys", ".pr-state", who="dashboards"),
