@@ -4,10 +4,8 @@ All of it comes by the API, as a studio's would; the emulator fails some, and lo
 """
 
 import asyncio
-import itertools
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +67,7 @@ def fill(settings: Settings, operator: str) -> Filled:
         _send(api, "PATCH", f"/lanes/submit/{CLOSED}", closing)
         _wait_until_settled(api, filled.campaigns["night posters"])
         filled.jobs = _find_jobs(api)
-    asyncio.run(_spread_over_days(settings))
+    asyncio.run(_spread_over_days(settings, but=filled.jobs.values()))
     return filled
 
 
@@ -88,8 +86,12 @@ def make_operator(settings: Settings) -> str:
     return asyncio.run(make())
 
 
-async def _spread_over_days(settings: Settings) -> None:
-    """As if it had been going on for weeks. The ledger refuses it wherever triggers are on."""
+async def _spread_over_days(settings: Settings, *, but: Iterable[str]) -> None:
+    """As if it had been going on for weeks. The ledger refuses it wherever triggers are on.
+
+    Args:
+        but: jobs that stay as they are: their own pages are pictured.
+    """
     database = Database(settings.database_dsn, name="views")
     try:
         async with database.begin() as session:
@@ -98,8 +100,9 @@ async def _spread_over_days(settings: Settings) -> None:
                 text("""
                     UPDATE attempts SET sent_at = sent_at
                         - make_interval(days => abs(hashtext(job_id::text)) % 40 % 23)
-                    WHERE answered_at IS NOT NULL
-                """)
+                    WHERE answered_at IS NOT NULL AND NOT job_id = ANY(CAST(:but AS uuid[]))
+                """),
+                {"but": list(but)},
             )
     finally:
         await database.close()
@@ -198,10 +201,12 @@ def _wait_until_settled(api: httpx.Client, campaign_id: str) -> None:
 
 
 def _find_jobs(api: httpx.Client) -> dict[str, str]:
-    found: dict[str, list[str]] = defaultdict(list)
+    """By its state one of each; of those that are done one with a picture."""
+    found: dict[str, str] = {}
     for job in _send(api, "GET", "/jobs?limit=500")["jobs"]:
-        found[job["state"]].append(job["id"])
-    return {state: next(itertools.islice(ids, 1)) for state, ids in found.items()}
+        if job["state"] != "completed" or job["endpoint"] == FAST:
+            found.setdefault(job["state"], job["id"])
+    return found
 
 
 def _client(base: str, key: str) -> httpx.Client:

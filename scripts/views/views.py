@@ -33,6 +33,11 @@ ROW = ".pr-table tbody tr >> nth=0"
 VIEWS = (
     View("login", lambda _: "/login", "form", who=NOBODY),
     View("playground", lambda _: "/", ".pr-bench-form"),
+    View(
+        "playground-run",
+        lambda filled: f"/?job={filled.jobs['completed']}",
+        ".pr-preview img, .pr-preview video",
+    ),
     View("history", lambda _: "/history", ".pr-past >> nth=0", who="studio"),
     View("compare", lambda _: "/compare", ".pr-sides"),
     View("campaigns", lambda _: "/campaigns", ROW),
@@ -45,7 +50,11 @@ VIEWS = (
     View("job-failed", lambda filled: f"/jobs/{filled.jobs['failed']}", ".pr-timeline"),
     View("money", lambda _: "/money", ".pr-ranks tbody tr >> nth=0", whole=True),
     View("money-own", lambda _: "/money", ".pr-ranks tbody tr >> nth=0", who="studio"),
-    View("budget", lambda filled: f"/money/budgets/{filled.budgets['campaign product films']}", ".pr-wall"),
+    View(
+        "budget",
+        lambda filled: f"/money/budgets/{filled.budgets['campaign product films']}",
+        ".pr-wall",
+    ),
     View("keys", lambda _: "/keys", ".pr-table tbody tr >> nth=0"),
     View("audit", lambda _: "/audit", ".pr-act >> nth=0"),
     View("no-entry", lambda _: "/keys", ".pr-state", who="dashboards"),

@@ -106,7 +106,7 @@ def test_a_picture_that_is_put_in_is_shown_and_sent(visit, api):
     run(page)
 
     expect(page.locator(".pr-preview img")).to_be_visible()
-    [newest] = api.get("/api/v1/jobs", params={"limit": 1}).json()["jobs"]
+    [newest] = api.get("/api/v1/jobs", params={"limit": 1, "mine": True}).json()["jobs"]
     sent = api.get(f"/api/v1/jobs/{newest['id']}").json()["input"]["image"]
     assert sent.startswith("data:image/png;base64,iVBOR")
 
