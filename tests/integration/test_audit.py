@@ -46,6 +46,7 @@ async def do_everything(operator):
     """Every act that there is over HTTP; the secrets that were in the answers."""
     key = await ask(operator, "POST", "/keys", {"name": "shop"})
     await ask(operator, "PATCH", f"/keys/{key['id']}", {"weight": 3})
+    await ask(operator, "PATCH", f"/keys/{key['id']}", {"requests_per_second": 30})
     rotated = await ask(operator, "POST", f"/keys/{key['id']}/rotate", {})
     await ask(operator, "DELETE", f"/keys/{key['id']}")
 
