@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.job import JobState
+from models.job_queries import PROMPT_ASKED
 
 
 async def list_item_ids(
@@ -53,18 +54,16 @@ class ItemName:
 async def name_items(session: AsyncSession, campaign_id: UUID) -> Sequence[ItemName]:
     """Of all items of a campaign, in its order."""
     rows = await session.execute(
-        text("""
+        text(f"""
             SELECT id, endpoint, custom_id, asked ->> 'seed' AS seed,
-                coalesce(CASE jsonb_typeof(asked -> 'prompt') WHEN 'string'
-                    THEN asked ->> 'prompt' ELSE asked -> 'messages' -> -1 ->> 'content' END, '')
-                AS prompt
+                coalesce({PROMPT_ASKED}, '') AS prompt
             FROM (
                 SELECT id, endpoint, custom_id, position,
                     coalesce(shelved_jobs.input, jobs.input) AS asked
                 FROM jobs LEFT JOIN shelved_jobs ON job_id = id
                 WHERE campaign_id = :id
             ) AS item ORDER BY position, id
-        """),
+        """),  # noqa: S608 -- a constant
         {"id": campaign_id},
     )
     return [ItemName(row.id, row.endpoint, row.custom_id, row.prompt, row.seed) for row in rows]

@@ -53,6 +53,11 @@ SKEW_MS = 3_600_000  # that the clock which makes ids may be off; the database s
 ID_MS_AT = 80  # bits of a UUIDv7 after its time in milliseconds
 ID_MS_MOST = 2**48 - 1
 PROMPT_MOST = 300  # characters of a prompt that a list shows
+# Of an input `asked`, wherever its words stand; NULL if it has none.
+PROMPT_ASKED = """
+    coalesce(CASE jsonb_typeof(asked -> 'prompt') WHEN 'string' THEN asked ->> 'prompt' END,
+        asked ->> 'text', asked -> 'messages' -> -1 ->> 'content')
+"""
 
 
 async def get_job(session: AsyncSession, job_id: UUID, *, owner: UUID | None = None) -> Job:
@@ -123,14 +128,13 @@ async def list_jobs(
 async def list_prompts(session: AsyncSession, job_ids: Collection[UUID]) -> dict[UUID, str]:
     """The beginning of what each was asked for, of those that say it in words."""
     rows = await session.execute(
-        text("""
-            SELECT jobs.id, left(coalesce(given.input ->> 'prompt', given.input ->> 'text'), :most)
-                AS prompt
+        text(f"""
+            SELECT jobs.id, left({PROMPT_ASKED}, :most) AS prompt
             FROM jobs LEFT JOIN shelved_jobs ON job_id = jobs.id
             CROSS JOIN LATERAL (
-                SELECT coalesce(shelved_jobs.input, jobs.input) AS input) AS given
+                SELECT coalesce(shelved_jobs.input, jobs.input) AS asked) AS given
             WHERE jobs.id = ANY(:ids)
-        """),
+        """),  # noqa: S608 -- a constant
         {"ids": list(job_ids), "most": PROMPT_MOST},
     )
     return {row.id: row.prompt for row in rows if row.prompt}

@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 
 import httpx
 from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from gateway.callers import VISITOR
 from gateway.web.sessions import find_visitor
+from models.errors import DatabaseUnavailable
 
+AWAY = "the database cannot be reached"
 NAMED = "pages"  # what the audit log calls these requests
 
 
@@ -53,6 +56,7 @@ class Api:
             transport=httpx.ASGITransport(
                 self._as_visitor,
                 client=(came_from.host, came_from.port) if came_from else ("", 0),
+                raise_app_exceptions=False,  # they are logged where they arise, and answered
             ),
             base_url=f"{request.url.scheme}://{request.url.netloc}",  # with which links begin
             headers={"X-Request-Id": NAMED},
@@ -116,7 +120,12 @@ class Api:
         raise Refused(response.status_code, str(detail), said.get("problems"))
 
     async def _as_visitor(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visitor = await find_visitor(self._gateway.state.gateway, self._request)
+        try:
+            visitor = await find_visitor(self._gateway.state.gateway, self._request)
+        except DatabaseUnavailable:
+            away = JSONResponse({"detail": AWAY}, HTTPStatus.SERVICE_UNAVAILABLE)
+            await away(scope, receive, send)
+            return
         if visitor is not None:
             scope[VISITOR] = visitor
         await self._gateway(scope, receive, send)

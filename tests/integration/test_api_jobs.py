@@ -684,3 +684,13 @@ async def test_an_empty_filter_reaches_nothing_unless_all_is_meant(client, act, 
     assert "all" in refused.json()["detail"]
     assert (meant.status_code, meant.json()["count"]) == (200, 0 if act == "retry" else 1)
     assert (await client.get(f"/api/v1/jobs/{created['id']}")).status_code == 200
+
+
+async def test_a_list_tells_what_was_said_last_in_a_conversation(client):
+    said = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Of herons"}]
+    body = {"endpoint": "nobodys-endpoint", "input": {"messages": said}}
+    (await client.post("/api/v1/jobs", json=body)).raise_for_status()
+
+    [listed] = (await client.get("/api/v1/jobs")).json()["jobs"]
+
+    assert listed["prompt"] == "Of herons"

@@ -13,6 +13,7 @@ from gateway.words import say_usd
 from models.fairness import HIGHEST, LOWEST, USUAL
 
 Verb = Literal["cancel", "retry", "prioritize"]
+ICONS: dict[Verb, str] = {"cancel": "block", "retry": "replay", "prioritize": "low_priority"}
 WORDS: dict[Verb, tuple[str, str, str]] = {
     "cancel": (
         "Cancel",
@@ -45,12 +46,8 @@ class BulkBar:
         self._picked: list[str] = []
         with box(classes="pr-jobs-bulk", role="group", aria_label="Acts on many jobs"):
             self._whom = text("span", "", "pr-small")
-            for verb, icon in (
-                ("cancel", "block"),
-                ("retry", "replay"),
-                ("prioritize", "low_priority"),
-            ):
-                self._add_button(verb, icon)  # type: ignore[arg-type]
+            for verb, icon in ICONS.items():
+                self._add_button(verb, icon)
             self._progress = text("span", "", "pr-small").props("role=status")
         self.pick([])
 

@@ -3,10 +3,12 @@
 import asyncio
 import datetime as dt
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+import stamina
 from nicegui import background_tasks, ui
 
 from endpoints.catalogue import Kind, read_result
@@ -22,6 +24,7 @@ LOOK_SECONDS = 0.4  # a look waits for the end of the job, which it hears of at 
 LATER_LOOK_SECONDS = 1.0  # once it runs for longer than FRESH_SECONDS
 FRESH_SECONDS = 10.0
 TROUBLE_SECONDS = 2.0  # until it is asked again after the API refused
+HAND_IN_TRIES = 3
 FILES_SECONDS = 0.3  # between two looks at files that are yet to be stored
 
 OnEnd = Callable[[dict[str, Any]], object]
@@ -60,11 +63,7 @@ class RunCard:
     async def start(self, endpoint: str, input: dict[str, Any]) -> None:  # noqa: A002 -- its name
         """Hand it in; it is followed to its end after this returns."""
         try:
-            self.job = await self._visit.api.post(
-                "/api/v1/jobs",
-                {"endpoint": endpoint, "input": input},
-                Idempotency_Key=str(uuid4()),
-            )
+            self.job = await self._hand_in({"endpoint": endpoint, "input": input})
         except SignedOut:
             ui.navigate.to("/login")
             return
@@ -72,6 +71,19 @@ class RunCard:
             self._refuse("\n".join(error.problems))
             return
         self._follow_behind(fresh=True)
+
+    async def _hand_in(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Asked again by the same name where its answer may be lost: one job, paid once.
+
+        Raises:
+            Refused, SignedOut
+        """
+        name = str(uuid4())
+        made: dict[str, Any] = {}
+        async for attempt in stamina.retry_context(on=_may_be_lost, attempts=HAND_IN_TRIES):
+            with attempt:
+                made = await self._visit.api.post("/api/v1/jobs", body, Idempotency_Key=name)
+        return made
 
     async def follow(self, job_id: str) -> None:
         """Show a job that was handed in elsewhere or before."""
@@ -176,6 +188,10 @@ class RunCard:
             return "It has ended."
         self.job = await self._visit.api.post(f"/api/v1/jobs/{self.job['id']}/cancel")
         return "It is being cancelled."
+
+
+def _may_be_lost(error: Exception) -> bool:
+    return isinstance(error, Refused) and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _is_over(job: dict[str, Any] | None) -> bool:
