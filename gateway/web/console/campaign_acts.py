@@ -78,16 +78,22 @@ class CampaignActs:
                 fields["over"] = ui.input(
                     "Spread what waits over, such as 2h", validation={"Such as 90s or 2h": _is_span}
                 ).props("outlined dense")
+                fields["none"] = ui.checkbox("No pace: as fast as the limits allow")
+                fields["over"].bind_enabled_from(
+                    fields["none"], "value", backward=lambda no: not no
+                )
                 fields["flight"] = ui.number(
                     "Jobs at once, at most", min=1, precision=0, value=self._one["max_in_flight"]
                 ).props("outlined dense")
 
-        words = "What was sent stays as it is. An empty limit is none."
+        words = "What was sent stays as it is. Empty: the pace stays, and any number goes at once."
         if not await ask("Give it another pace?", words, do="Set the pace", draw=draw):
             return None
         flight = fields["flight"].value
         body: dict[str, Any] = {"max_in_flight": int(flight) if flight else None}
-        if fields["over"].value:
+        if fields["none"].value:
+            body["over_seconds"] = None
+        elif fields["over"].value:
             if not _is_span(fields["over"].value):
                 return "The pace stays: a duration such as 90s, 30m or 2h was wanted."
             body["over_seconds"] = parse_span(fields["over"].value)

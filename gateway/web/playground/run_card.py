@@ -12,7 +12,7 @@ import stamina
 from nicegui import background_tasks, ui
 
 from endpoints.catalogue import Kind, read_result
-from gateway.web.api import Refused, SignedOut
+from gateway.web.api import Api, Refused, SignedOut
 from gateway.web.parts.acts import act_button
 from gateway.web.parts.states import failed
 from gateway.web.parts.tags import box, text
@@ -63,7 +63,7 @@ class RunCard:
     async def start(self, endpoint: str, input: dict[str, Any]) -> None:  # noqa: A002 -- its name
         """Hand it in; it is followed to its end after this returns."""
         try:
-            self.job = await self._hand_in({"endpoint": endpoint, "input": input})
+            self.job = await hand_in(self._visit.api, {"endpoint": endpoint, "input": input})
         except SignedOut:
             ui.navigate.to("/login")
             return
@@ -71,19 +71,6 @@ class RunCard:
             self._refuse("\n".join(error.problems))
             return
         self._follow_behind(fresh=True)
-
-    async def _hand_in(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Asked again by the same name where its answer may be lost: one job, paid once.
-
-        Raises:
-            Refused, SignedOut
-        """
-        name = str(uuid4())
-        made: dict[str, Any] = {}
-        async for attempt in stamina.retry_context(on=_may_be_lost, attempts=HAND_IN_TRIES):
-            with attempt:
-                made = await self._visit.api.post("/api/v1/jobs", body, Idempotency_Key=name)
-        return made
 
     async def follow(self, job_id: str) -> None:
         """Show a job that was handed in elsewhere or before."""
@@ -188,6 +175,22 @@ class RunCard:
             return "It has ended."
         self.job = await self._visit.api.post(f"/api/v1/jobs/{self.job['id']}/cancel")
         return "It is being cancelled."
+
+
+async def hand_in(api: Api, body: dict[str, Any]) -> dict[str, Any]:
+    """A new job, as the API gives it.
+
+    Asked for again by the same name where the answer may be lost: one job, paid once.
+
+    Raises:
+        Refused, SignedOut
+    """
+    name = str(uuid4())
+    made: dict[str, Any] = {}
+    async for attempt in stamina.retry_context(on=_may_be_lost, attempts=HAND_IN_TRIES):
+        with attempt:
+            made = await api.post("/api/v1/jobs", body, Idempotency_Key=name)
+    return made
 
 
 def _may_be_lost(error: Exception) -> bool:

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,18 @@ def visit(site: Site, chromium: Browser, complaints: list[str]) -> Iterator[Visi
 def page(visit: Visit) -> Page:
     """The playground, as who may do everything."""
     return visit("/")
+
+
+@contextmanager
+def at_fault(site: Site, fault: Mapping[str, str]) -> Iterator[None]:
+    """The emulator does so to whoever asks it."""
+    base = f"http://127.0.0.1:{site.settings.emulator_port}"
+    with httpx.Client(base_url=base) as emulator:
+        emulator.post("/admin/faults", json=fault).raise_for_status()
+        try:
+            yield
+        finally:
+            emulator.delete("/admin/faults").raise_for_status()
 
 
 def sign_in(page: Page, key: str, path: str = "/") -> None:

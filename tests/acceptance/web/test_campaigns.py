@@ -1,6 +1,7 @@
 """Campaigns in a browser: from a file, over its plan, to its gallery; held, and what failed."""
 
 import re
+from contextlib import contextmanager
 from uuid import uuid4
 
 import httpx
@@ -8,10 +9,11 @@ import pytest
 from playwright.sync_api import expect
 
 from models.key import Scope
-from tests.acceptance.web.conftest import NARROW, check_axe
+from tests.acceptance.web.conftest import DIALOG, NARROW, at_fault, check_axe
 from tests.integration.conftest import FLUX
 
 HOSTILE = "<script>alert(1)</script>"
+FAILING = "z-image-turbo"
 ENDED_MS = 60_000
 
 
@@ -27,6 +29,15 @@ def start(api, *prompts, **changes):
     reply = api.post("/api/v1/campaigns", json={"spec": spec, "dry_run": False})
     assert reply.status_code == 201, reply.text
     return reply.json()["campaign_id"]
+
+
+@contextmanager
+def over(api, campaign):
+    """A campaign that is cancelled at last: its rest would be due in hours."""
+    try:
+        yield campaign
+    finally:
+        api.post(f"/api/v1/campaigns/{campaign}/cancel")
 
 
 def hand_in(page, name, content):
@@ -84,6 +95,81 @@ def test_it_is_paused_and_goes_on(visit, api):
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Cancel it").click()
     expect(page.get_by_role("button", name="Pause")).to_be_hidden(timeout=ENDED_MS)
+
+
+def test_it_is_given_another_pace_and_none(visit, api):
+    with over(
+        api, start(api, *[f"a fox {n}" for n in range(20)], pace={"over": "10h"})
+    ) as campaign:
+        page = visit(f"/campaigns/{campaign}")
+        page.get_by_role("button", name="Pace").click()
+        dialog = page.get_by_role("alertdialog")
+        dialog.get_by_label("Spread what waits over").fill("soon")
+        expect(dialog.get_by_text("Such as 90s or 2h")).to_be_visible()
+        check_axe(page, within=DIALOG)
+        dialog.get_by_label("Spread what waits over").fill("5h")
+        dialog.get_by_label("Jobs at once, at most").fill("3")
+        dialog.get_by_role("button", name="Set the pace").click()
+        expect(page.get_by_text("It has another pace.")).to_be_visible()
+        told = api.get(f"/api/v1/campaigns/{campaign}").json()
+        assert told["max_in_flight"] == 3
+        assert 4 * 3600 < told["seconds_left"] < 6 * 3600
+
+        page.get_by_role("button", name="Pace").click()
+        dialog.get_by_label("No pace").click()
+        expect(dialog.get_by_label("Spread what waits over")).to_be_disabled()
+        dialog.get_by_role("button", name="Set the pace").click()
+        expect(page.get_by_role("img", name=re.compile("^20 done"))).to_be_visible(timeout=ENDED_MS)
+
+
+def test_a_budget_holds_it_until_there_is_more(visit, api):
+    with over(api, start(api, *[f"a fox {n}" for n in range(4)], pace={"over": "10h"})) as campaign:
+        page = visit(f"/campaigns/{campaign}")
+        expect(page.get_by_text("It has no budget of its own.")).to_be_visible()
+        page.get_by_role("button", name="Budget").click()
+        dialog = page.get_by_role("alertdialog")
+        dialog.get_by_label("USD at most").fill("0.000001")
+        check_axe(page, within=DIALOG)
+        dialog.get_by_role("button", name="Set the budget").click()
+        expect(page.get_by_text("at the wall: pause")).to_be_visible()
+        api.patch(f"/api/v1/campaigns/{campaign}", json={"over_seconds": None}).raise_for_status()
+        expect(page.get_by_text("jobs wait for room in the budget")).to_be_visible()
+
+        page.get_by_role("button", name="Budget").click()
+        expect(dialog.get_by_label("USD at most")).not_to_have_value("")
+        dialog.get_by_label("USD at most").fill("5")
+        dialog.get_by_role("button", name="Set the budget").click()
+        expect(page.get_by_role("img", name=re.compile("^4 done"))).to_be_visible(timeout=ENDED_MS)
+
+
+def test_what_failed_is_retried_once_its_price_is_said(visit, api, site):
+    fault = {"kind": "fail_job", "endpoint": FAILING, "body": "out of memory"}
+    with at_fault(site, fault):
+        campaign = start(api, "a fox", "an owl", endpoint=FAILING)
+        page = visit(f"/campaigns/{campaign}")
+        failures = page.get_by_role("table", name="Failures by cause")
+        expect(failures).to_contain_text("out of memory", timeout=ENDED_MS)
+        expect(page.get_by_role("img", name=re.compile("2 failed"))).to_be_visible(timeout=ENDED_MS)
+    page.get_by_role("button", name="Retry what failed").click()
+    dialog = page.get_by_role("alertdialog", name="Retry 2 jobs?")
+    expect(dialog).to_contain_text("It costs about $")
+    dialog.get_by_role("button", name="Retry 2 jobs").click()
+    expect(page.get_by_role("img", name=re.compile("^2 done"))).to_be_visible(timeout=ENDED_MS)
+    expect(page.get_by_text("Nothing failed")).to_be_visible()
+
+
+def test_two_endpoints_of_one_are_laid_side_by_side(visit, api):
+    campaign = start(api, "a fox", "an owl", endpoint=None, endpoints=[FLUX, FAILING])
+    page = visit(f"/campaigns/{campaign}")
+    expect(page.get_by_role("img", name=re.compile("^4 done"))).to_be_visible(timeout=ENDED_MS)
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_text("1 to 2 of 2 pairs, matched by")).to_be_visible()
+    for name in (FLUX, FAILING):
+        expect(page.get_by_role("heading", name=re.compile(name))).to_be_visible()
+    pair = page.locator(".pr-pair").filter(has_text="an owl")
+    expect(pair.locator("img")).to_have_count(2)
+    check_axe(page)
 
 
 def test_two_are_laid_side_by_side(visit, api):

@@ -3,12 +3,11 @@
 import re
 from contextlib import contextmanager
 
-import httpx
 import pytest
 from playwright.sync_api import expect
 
 from models.key import Scope
-from tests.acceptance.web.conftest import NARROW, check_axe
+from tests.acceptance.web.conftest import NARROW, at_fault, check_axe
 
 PAUSED, CLOSED, LIMITED, SHOWN = (
     "black-forest-labs-flux-1-dev",
@@ -186,13 +185,3 @@ def paused(api, endpoint):
     api.patch(f"{PATH}/{endpoint}", json={"paused": True}).raise_for_status()
     yield
     resume(api, endpoint)
-
-
-@contextmanager
-def at_fault(site, fault):
-    """The emulator does so to whoever asks it."""
-    base = f"http://127.0.0.1:{site.settings.emulator_port}"
-    with httpx.Client(base_url=base) as emulator:
-        emulator.post("/admin/faults", json=fault).raise_for_status()
-        yield
-        emulator.delete("/admin/faults").raise_for_status()

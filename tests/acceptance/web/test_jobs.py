@@ -4,12 +4,11 @@ import re
 from contextlib import contextmanager
 from uuid import uuid4
 
-import httpx
 import pytest
 from playwright.sync_api import expect
 
 from models.key import Scope
-from tests.acceptance.web.conftest import NARROW, check_axe
+from tests.acceptance.web.conftest import NARROW, at_fault, check_axe
 
 FLUX, HELD, FAILING, MANY = (
     "black-forest-labs-flux-1-schnell",
@@ -215,13 +214,3 @@ def paused(api, endpoint):
     api.patch(path, json={"paused": True}).raise_for_status()
     yield
     api.patch(path, json={"paused": False}).raise_for_status()
-
-
-@contextmanager
-def at_fault(site, fault):
-    """The emulator does so to whoever asks it."""
-    base = f"http://127.0.0.1:{site.settings.emulator_port}"
-    with httpx.Client(base_url=base) as emulator:
-        emulator.post("/admin/faults", json=fault).raise_for_status()
-        yield
-        emulator.delete("/admin/faults").raise_for_status()
