@@ -234,6 +234,44 @@ async def test_more_events_than_are_read_at_once_are_all_told(feed, state, floor
     assert set(state.tasks) == set(jobs)
 
 
+async def test_what_began_and_ended_between_two_looks_is_one_event(feed, state, floor):
+    await feed.catch_up()
+    [job] = await floor.add()
+    await floor.submit()
+    await floor.end(JobState.COMPLETED)
+
+    await feed.catch_up()
+
+    task = state.tasks[job]
+    assert state.counter[FLUX] == {"task-succeeded": 1}
+    assert task.received <= task.started <= task.succeeded
+
+
+async def test_what_was_seen_waiting_is_counted_as_begun_before_it_is_as_ended(feed, state, floor):
+    await floor.add()
+    await feed.catch_up()
+    await floor.submit()
+    await floor.end(JobState.COMPLETED)
+
+    await feed.catch_up()
+
+    assert state.counter[FLUX] == {"task-received": 1, "task-started": 1, "task-succeeded": 1}
+
+
+async def test_one_that_is_far_behind_goes_on_with_the_latest(feed, state, floor, monkeypatch):
+    await feed.catch_up()
+    for name, value in (("BATCH", 4), ("LATE_SECONDS", -1.0), ("LATEST", 3)):
+        monkeypatch.setattr(flower_jobs, name, value)
+    jobs = await floor.add(11)
+
+    await feed.catch_up()
+
+    assert set(state.tasks) == {*jobs[:4], *jobs[-3:]}
+    [later] = await floor.add()
+    await feed.catch_up()
+    assert later in state.tasks
+
+
 async def test_an_endpoint_is_not_taken_for_a_worker_that_lives(feed, state, floor):
     await floor.add()
     await feed.catch_up()
