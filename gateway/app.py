@@ -9,7 +9,6 @@
 /web/                   the pages for people           web/
 """
 
-import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ from gateway.state import open_state
 from gateway.upstream_api import batch, jobs, openai, stream
 from gateway.web.app import add_web
 from workers import telemetry
+from workers.garbage import keep_what_is_loaded
 from workers.settings import Settings
 
 GRACE_SECONDS = 10  # that requests under way are given when the gateway stops
@@ -44,9 +44,7 @@ def make_gateway(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_state(settings) as state:
             app.state.gateway = state
-            # What is loaded by now stays: to look through it for garbage stalls every request.
-            gc.collect()
-            gc.freeze()
+            keep_what_is_loaded()
             yield
 
     gateway = FastAPI(

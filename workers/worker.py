@@ -8,6 +8,7 @@ from celery import signals
 
 from workers import telemetry
 from workers.app import QUEUES, make_app
+from workers.garbage import keep_what_is_loaded
 from workers.metrics_server import serve_metrics
 from workers.runtime import Process, open_process
 from workers.settings import Settings
@@ -56,8 +57,9 @@ def _connect(process: Process) -> None:
     def keep_logging(**_signal: Any) -> None:  # noqa: ANN401 -- Celery's interface
         """Celery sets up no logging of its own where somebody listens to this signal."""
 
-    def watch_sweeps(**_signal: Any) -> None:  # noqa: ANN401
+    def begin(**_signal: Any) -> None:  # noqa: ANN401
         start_sweep_watch(process)
+        keep_what_is_loaded()
 
     def stop(**_signal: Any) -> None:  # noqa: ANN401
         process.runtime.stopping.set()
@@ -70,6 +72,6 @@ def _connect(process: Process) -> None:
 
     # weak=False: nothing else holds these functions.
     signals.setup_logging.connect(keep_logging, weak=False)
-    signals.worker_ready.connect(watch_sweeps, weak=False)
+    signals.worker_ready.connect(begin, weak=False)
     signals.worker_shutting_down.connect(stop, weak=False)
     signals.before_task_publish.connect(add_traceparent, weak=False)
