@@ -49,7 +49,7 @@ from models.artifact import list_artifacts
 from models.budget import name_budgets
 from models.doubt import sum_doubts
 from models.errors import DatabaseUnavailable
-from models.job import Job, JobState
+from models.job import Job, JobState, Reason
 from models.job_queries import (
     JobFilter,
     get_job,
@@ -194,6 +194,7 @@ async def list_(
     caller: Reading,
     state: Annotated[list[JobState] | None, Query()] = None,
     endpoint: Annotated[Name | None, Query()] = None,
+    reason: Annotated[list[Reason] | None, Query(description="For which they ended.")] = None,
     campaign: UUID | None = None,
     created_after: dt.datetime | None = None,
     created_before: dt.datetime | None = None,
@@ -210,6 +211,7 @@ async def list_(
     wanted = JobFilter(
         states=state,
         endpoint=listed.id if listed else endpoint,
+        reasons=reason,
         campaign_id=campaign,
         owner=caller.owner,
         key_id=caller.key_id if mine else None,

@@ -24,7 +24,7 @@ from models.artifact import list_artifacts
 from models.delivery import list_deliveries
 from models.doubt import list_doubtful_jobs, sum_doubts, sum_doubts_by_key
 from models.fairness import USUAL
-from models.job import Job, JobState
+from models.job import Job, JobState, Reason
 from models.job_queries import JobFilter, get_job, list_attempts, list_jobs
 from models.key import list_keys
 from tasks.results import (
@@ -57,6 +57,7 @@ STATE_STYLES = {
 def list_(
     state: Annotated[JobState | None, typer.Option(help="Only those in this state.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Only those of this endpoint.")] = None,
+    reason: Annotated[Reason | None, typer.Option(help="Only those that ended for this.")] = None,
     campaign: Annotated[str | None, typer.Option(help="Only those of this campaign.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
@@ -77,6 +78,7 @@ def list_(
             wanted = JobFilter(
                 states=None if state is None else [state],
                 endpoint=listed.id if listed else endpoint,
+                reasons=None if reason is None else [reason],
                 campaign_id=campaign_id,
             )
             jobs = await list_jobs(session, wanted, limit=limit)
@@ -90,7 +92,7 @@ def list_(
                 ]
             )
         elif not jobs:
-            notes.print("no jobs" + (" fit" if state or endpoint or campaign else " yet"))
+            notes.print("no jobs" + (" fit" if state or endpoint or reason or campaign else " yet"))
         else:
             table = make_table("id", "state", ">cost", ">age", "endpoint", "prompt")
             for job in jobs:

@@ -13,7 +13,6 @@ from scripts.benches.own_postgres import Loader
 ENDPOINTS = 8
 KEYS = 20
 DAYS = 60
-CAMPAIGN_JOBS = 10_000  # of a campaign; one job in ten belongs to one
 RARE_ENDPOINT = "rare-endpoint"  # one job in 10,000
 RARE_STATE = "lost"  # the same
 
@@ -64,8 +63,8 @@ _ENDED = f"""
             'note', repeat('what the model says beside it; ', 6)) END,
         800, 6200, 'worker-' || n %% 50,
         CASE WHEN n %% 10 = 3
-            THEN (CAST(%(campaigns)s AS uuid[]))[1 + n / {CAMPAIGN_JOBS * 10}] END,
-        CASE WHEN n %% 10 = 3 THEN n END,
+            THEN (CAST(%(campaigns)s AS uuid[]))[1 + n / (%(campaign_jobs)s * 10)] END,
+        CASE WHEN n %% 10 = 3 THEN n / 10 %% %(campaign_jobs)s END,
         created_at, created_at + interval '1 second', created_at + interval '30 seconds'
     FROM generate_series(0, %(ended)s - 1) AS n
     CROSS JOIN LATERAL (SELECT
@@ -127,14 +126,22 @@ MAKE_RIVAL = f"""
 """
 
 
-def fill(loader: Loader, *, ended: int, live: int) -> Filled:
-    """Put so many jobs, with what hangs on them, in the place of what is there."""
+def fill(
+    loader: Loader, *, ended: int, live: int, campaign_jobs: int = 10_000, rival: bool = False
+) -> Filled:
+    """Put so many jobs, with what hangs on them, in the place of what is there.
+
+    Args:
+        campaign_jobs: of each campaign; one job in ten belongs to one.
+        rival: the usual table is filled, too.
+    """
+    tables = (*TABLES, RIVAL) if rival else TABLES
     loader.run(
         "TRUNCATE api_keys, campaigns, endpoint_stats, batches, batch_requests, deliveries, "
-        f"handles, flows, charges, shelved_jobs, {', '.join(TABLES)}, {RIVAL} CASCADE"
+        f"handles, flows, charges, shelved_jobs, {', '.join(tables)} CASCADE"
     )
     keys = [new_id() for _ in range(KEYS + 1)]
-    campaigns = [new_id() for _ in range(ended // (CAMPAIGN_JOBS * 10) + 1)]
+    campaigns = [new_id() for _ in range(ended // (campaign_jobs * 10) + 1)]
     loader.run(
         """
         INSERT INTO api_keys (id, name, hash, shown, scopes)
@@ -149,18 +156,19 @@ def fill(loader: Loader, *, ended: int, live: int) -> Filled:
         SELECT id, 'campaign ' || id, %(total)s FROM unnest(CAST(%(campaigns)s AS uuid[])) AS id
         """,
         campaigns=campaigns,
-        total=CAMPAIGN_JOBS,
+        total=campaign_jobs,
     )
     endpoints = tuple(f"endpoint-{number}" for number in range(ENDPOINTS))
     loader.run(
         "INSERT INTO endpoint_stats (endpoint) SELECT unnest(CAST(%(endpoints)s AS text[]))",
         endpoints=[*endpoints, RARE_ENDPOINT],
     )
-    with loader.load(*TABLES, RIVAL):
+    with loader.load(*tables):
         given = {"keys": keys[1:], "rare_key": keys[0]}
-        loader.run(_ENDED, ended=ended, campaigns=campaigns, **given)
+        of_campaigns = {"campaigns": campaigns, "campaign_jobs": campaign_jobs}
+        loader.run(_ENDED, ended=ended, **of_campaigns, **given)
         loader.run(_LIVE, live=live, **given)
-        for statement in (_ATTEMPTS, _ARTIFACTS, _RIVAL):
+        for statement in (_ATTEMPTS, _ARTIFACTS, *([_RIVAL] if rival else [])):
             loader.run(statement.replace("%%", "%"))
     [[middle]] = loader.read(f"SELECT uuidv7(interval '-{DAYS // 2} days')")
     assert isinstance(middle, UUID)  # noqa: S101 -- for the types

@@ -136,7 +136,7 @@ class Bench:
             for ended in self._size.ended:
                 began = time.monotonic()
                 filled = await asyncio.to_thread(
-                    fill, self._loader, ended=ended, live=self._size.live
+                    fill, self._loader, ended=ended, live=self._size.live, rival=True
                 )
                 # Live jobs were written a while ago by those who wait for them: they are in memory.
                 await asyncio.to_thread(self._loader.read, READ_LIVE)

@@ -69,7 +69,7 @@ def take(
                 context.set_default_timeout(SECONDS * 1000)
                 page = context.new_page()
                 if who != NOBODY:
-                    _sign_in(page, filled.secrets[who])
+                    sign_in(page, filled.secrets[who])
                 for view in views:
                     if view.who == who:
                         name = f"{view.name}-{theme}-{width}"
@@ -77,7 +77,8 @@ def take(
                 context.close()
 
 
-def _sign_in(page: Page, key: str) -> None:
+def sign_in(page: Page, key: str) -> None:
+    """At a page that is in no picture."""
     page.goto("/web/login?next=/web/keys")
     page.get_by_label("API key").fill(key)
     page.get_by_role("button", name="Sign in").click()

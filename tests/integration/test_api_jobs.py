@@ -417,6 +417,8 @@ async def test_every_filter_lists_what_fits_and_nothing_else(client, database):
     assert await listed() == {flux_job, ended, video}
     assert await listed(state="cancelled") == {ended}
     assert await listed(state=["cancelled", "queued"]) == {flux_job, ended, video}
+    assert await listed(reason="cancelled") == {ended}
+    assert await listed(reason="upstream_failed") == set()
     assert await listed(endpoint=VIDEO) == {video}
     assert await listed(endpoint=FLUX, state="queued") == {flux_job}
     assert await listed(endpoint="nobodys") == set()
@@ -458,6 +460,7 @@ async def test_a_listed_job_is_known_by_its_prompt_and_its_key(client):
     "params",
     [
         {"state": "done"},
+        {"reason": "bad luck"},
         {"limit": 0},
         {"limit": 1_001},
         {"cursor": "x"},

@@ -40,6 +40,7 @@ async def jobs(
     *,
     state: Annotated[list[str] | None, Query()] = None,
     endpoint: str | None = None,
+    reason: Annotated[list[str] | None, Query()] = None,
     campaign: str | None = None,
     created_after: str | None = None,
     created_before: str | None = None,
@@ -48,6 +49,7 @@ async def jobs(
     query = JobsQuery.read(
         state=state,
         endpoint=endpoint,
+        reason=reason,
         campaign=campaign,
         created_after=created_after,
         created_before=created_before,

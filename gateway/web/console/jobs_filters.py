@@ -6,7 +6,7 @@ from typing import Any
 from nicegui import ui
 
 from gateway.web.api import Refused
-from gateway.web.console.jobs_query import STATES, JobsQuery
+from gateway.web.console.jobs_query import REASONS, STATES, JobsQuery
 from gateway.web.parts.badge import say_state
 from gateway.web.parts.tags import box
 from gateway.web.visit import Visit
@@ -34,12 +34,25 @@ class Filters:
             self._endpoint = ui.select(
                 _with(query.endpoint), value=query.endpoint, label="Endpoint", with_input=True
             )
+            self._reasons = ui.select(
+                {reason: reason.replace("_", " ") for reason in REASONS},
+                value=list(query.reasons),
+                multiple=True,
+                label="Ended for",
+            ).props("use-chips")
             self._campaign = ui.select(
                 _with(query.campaign), value=query.campaign, label="Campaign", with_input=True
             )
             self._after = ui.input("From (UTC)", value=query.after or "")
             self._before = ui.input("Until (UTC)", value=query.before or "")
-            fields = (self._states, self._endpoint, self._campaign, self._after, self._before)
+            fields = (
+                self._states,
+                self._endpoint,
+                self._reasons,
+                self._campaign,
+                self._after,
+                self._before,
+            )
             for field in fields:
                 field.props("outlined dense clearable").on_value_change(self._take)
             for field in (self._after, self._before):
@@ -67,6 +80,7 @@ class Filters:
         query = self._query.with_fields(
             states=tuple(self._states.value or ()),
             endpoint=self._endpoint.value or None,
+            reasons=tuple(self._reasons.value or ()),
             campaign=self._campaign.value or None,
             after=self._after.value or None,
             before=self._before.value or None,
@@ -76,7 +90,8 @@ class Filters:
 
     async def _empty(self) -> None:
         self._quiet = True
-        self._states.set_value([])
+        for several in (self._states, self._reasons):
+            several.set_value([])
         for chosen in (self._endpoint, self._campaign):
             chosen.set_value(None)
         for typed in (self._after, self._before):

@@ -7,9 +7,10 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from gateway.web.addresses import WEB
-from models.job import JobState
+from models.job import JobState, Reason
 
 STATES = tuple(state.value for state in JobState)
+REASONS = tuple(reason.value for reason in Reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class JobsQuery:
 
     states: tuple[str, ...] = ()
     endpoint: str | None = None
+    reasons: tuple[str, ...] = ()
     campaign: str | None = None
     after: str | None = None
     before: str | None = None
@@ -33,6 +35,7 @@ class JobsQuery:
         *,
         state: list[str] | None,
         endpoint: str | None,
+        reason: list[str] | None,
         campaign: str | None,
         created_after: str | None,
         created_before: str | None,
@@ -42,6 +45,7 @@ class JobsQuery:
         return cls(
             states=tuple(one for one in state or () if one in STATES),
             endpoint=endpoint or None,
+            reasons=tuple(one for one in reason or () if one in REASONS),
             campaign=_if_id(campaign),
             after=_if_time(created_after),
             before=_if_time(created_before),
@@ -61,6 +65,7 @@ class JobsQuery:
         given = {
             "state": list(self.states) or None,
             "endpoint": self.endpoint,
+            "reason": list(self.reasons) or None,
             "campaign": self.campaign,
             "created_after": self.after,
             "created_before": self.before,

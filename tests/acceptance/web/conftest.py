@@ -132,7 +132,7 @@ def page(visit: Visit) -> Page:
 
 
 @contextmanager
-def at_fault(site: Site, fault: Mapping[str, str]) -> Iterator[None]:
+def at_fault(site: Site, fault: Mapping[str, object]) -> Iterator[None]:
     """The emulator does so to whoever asks it."""
     base = f"http://127.0.0.1:{site.settings.emulator_port}"
     with httpx.Client(base_url=base) as emulator:
