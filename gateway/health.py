@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from redis.exceptions import RedisError
 
-from gateway.api.answers import Readiness
+from gateway.api.answers.floor import Readiness
 from gateway.json_response import JsonResponse
 from gateway.state import get_state
 from models.database import ping

@@ -7,14 +7,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.api.answers import (
-    BODY_ERRORS,
-    ERRORS,
-    ArtifactForm,
-    ArtifactPage,
-    LinkForm,
-    problems,
-)
+from gateway.api.answers.artifacts import ArtifactForm, ArtifactPage, LinkForm
+from gateway.api.answers.problems import BODY_ERRORS, ERRORS, problems
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import LinkRequest
 from gateway.api.pages import Cursor, Limit, cut_page, read_cursor

@@ -10,7 +10,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from gateway.api.answers import ERRORS, AuditForm, AuditPage
+from gateway.api.answers.audit import AuditForm, AuditPage
+from gateway.api.answers.problems import ERRORS
 from gateway.api.jobs import in_zone
 from gateway.api.pages import Cursor, Limit, cut_page, read_cursor
 from gateway.audit_facts import describe_act

@@ -10,16 +10,8 @@ from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.actors import actor_of
-from gateway.api.answers import (
-    BODY_ERRORS,
-    ERRORS,
-    BudgetForm,
-    Budgets,
-    Movements,
-    Spending,
-    Waits,
-    problems,
-)
+from gateway.api.answers.budgets import BudgetForm, Budgets, Movements, Spending, Waits
+from gateway.api.answers.problems import BODY_ERRORS, ERRORS, problems
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import BudgetChange, BudgetRequest
 from gateway.api.jobs import in_zone

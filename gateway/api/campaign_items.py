@@ -9,7 +9,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from gateway.api.answers import ERRORS, ComparisonForm, EndpointShares, ItemPage
+from gateway.api.answers.campaigns import ComparisonForm, EndpointShares, ItemPage
+from gateway.api.answers.problems import ERRORS
 from gateway.api.pages import Limit
 from gateway.callers import Reading
 from gateway.errors import ApiError

@@ -17,7 +17,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from gateway.api.answers import ERRORS, RowsForm, problems
+from gateway.api.answers.campaigns import RowsForm
+from gateway.api.answers.problems import ERRORS, problems
 from gateway.callers import Running
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse

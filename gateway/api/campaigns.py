@@ -13,15 +13,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from gateway.actors import actor_of
-from gateway.api.answers import (
-    BODY_ERRORS,
-    ERRORS,
-    CampaignForm,
-    CampaignPage,
-    PlanForm,
-    RetryCount,
-    problems,
-)
+from gateway.api.answers.acts import RetryCount
+from gateway.api.answers.campaigns import CampaignForm, CampaignPage, PlanForm
+from gateway.api.answers.problems import BODY_ERRORS, ERRORS, problems
 from gateway.api.campaign_rows import open_ticket
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import CampaignChange, CampaignRequest, CampaignRetry

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from gateway.actors import actor_of
-from gateway.api.answers import ERRORS, Deliveries, DeliveryForm, DeliveryPage, problems
+from gateway.api.answers.deliveries import Deliveries, DeliveryForm, DeliveryPage
+from gateway.api.answers.problems import ERRORS, problems
 from gateway.api.pages import Cursor, Limit, cut_page, read_cursor
 from gateway.callers import Reading, Running
 from gateway.errors import ApiError

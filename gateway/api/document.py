@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from pydantic.json_schema import models_json_schema
 
 from gateway.api import forms
-from gateway.api.answers import Problem
+from gateway.api.answers.problems import Problem
 from gateway.callers import Reading
 from gateway.json_response import JsonResponse
 

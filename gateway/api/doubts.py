@@ -3,7 +3,8 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from gateway.api.answers import ERRORS, DoubtfulJobs, DoubtsReply
+from gateway.api.answers.attempts import DoubtfulJobs, DoubtsReply
+from gateway.api.answers.problems import ERRORS
 from gateway.api.pages import Cursor, Limit, cut_page, read_cursor
 from gateway.callers import Reading
 from gateway.json_response import JsonResponse

@@ -7,7 +7,8 @@ from fastapi.responses import Response
 
 from endpoints.catalogue import Endpoint, Operation
 from endpoints.client import RUN_BODY_BYTES
-from gateway.api.answers import BODY_ERRORS, ERRORS, EndpointDetail, Endpoints, EstimateForm
+from gateway.api.answers.endpoints import EndpointDetail, Endpoints, EstimateForm
+from gateway.api.answers.problems import BODY_ERRORS, ERRORS
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import EstimateRequest
 from gateway.callers import Reading

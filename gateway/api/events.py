@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from gateway.api.answers import ERRORS
+from gateway.api.answers.problems import ERRORS
 from gateway.callers import Reading
 from gateway.errors import ApiError
 from gateway.event_feed import EventFeed, place_of

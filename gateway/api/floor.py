@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from redis.exceptions import RedisError
 
-from gateway.api.answers import ERRORS, Floor, Workers
+from gateway.api.answers.floor import Floor, Workers
+from gateway.api.answers.problems import ERRORS
 from gateway.callers import Reading
 from gateway.errors import ApiError
 from gateway.json_response import JsonResponse

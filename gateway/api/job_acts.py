@@ -9,7 +9,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from gateway.actors import actor_of
-from gateway.api.answers import BODY_ERRORS, ERRORS, JobDetail, ManyReply, problems
+from gateway.api.answers.acts import ManyReply
+from gateway.api.answers.jobs import JobDetail
+from gateway.api.answers.problems import BODY_ERRORS, ERRORS, problems
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import ManyRequest, PrioritizeRequest
 from gateway.api.jobs import describe_one, in_zone

@@ -13,16 +13,9 @@ from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from endpoints.client import RUN_BODY_BYTES
-from gateway.api.answers import (
-    BODY_ERRORS,
-    ERRORS,
-    Attempts,
-    BulkReply,
-    JobDetail,
-    JobPage,
-    Timeline,
-    WaitReply,
-)
+from gateway.api.answers.attempts import Attempts
+from gateway.api.answers.jobs import BulkReply, JobDetail, JobPage, Timeline, WaitReply
+from gateway.api.answers.problems import BODY_ERRORS, ERRORS
 from gateway.api.form_reader import body_of, hold_to, read_form
 from gateway.api.forms import (
     BULK_MOST,

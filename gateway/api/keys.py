@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from gateway.actors import actor_of
-from gateway.api.answers import BODY_ERRORS, ERRORS, IssuedKeyForm, KeyForm, Keys
+from gateway.api.answers.keys import IssuedKeyForm, KeyForm, Keys
+from gateway.api.answers.problems import BODY_ERRORS, ERRORS
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import KeyChange, KeyRequest, RotateRequest
 from gateway.audit_facts import terms_of_key

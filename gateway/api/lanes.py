@@ -7,7 +7,8 @@ from fastapi.responses import Response
 
 from endpoints.catalogue import Operation
 from gateway.actors import actor_of
-from gateway.api.answers import BODY_ERRORS, ERRORS, LaneDetail, Lanes
+from gateway.api.answers.lanes import LaneDetail, Lanes
+from gateway.api.answers.problems import BODY_ERRORS, ERRORS
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import LaneRequest
 from gateway.callers import Operating, Reading

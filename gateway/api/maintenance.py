@@ -4,7 +4,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from gateway.actors import actor_of
-from gateway.api.answers import BODY_ERRORS, ERRORS, MaintenanceForm
+from gateway.api.answers.floor import MaintenanceForm
+from gateway.api.answers.problems import BODY_ERRORS, ERRORS
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import MaintenanceRequest
 from gateway.callers import Operating, Reading

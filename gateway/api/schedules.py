@@ -13,9 +13,8 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from gateway.actors import actor_of
-from gateway.api.answers import (
-    BODY_ERRORS,
-    ERRORS,
+from gateway.api.answers.problems import BODY_ERRORS, ERRORS, problems
+from gateway.api.answers.schedules import (
     BackfillReply,
     Fires,
     ScheduleDetail,
@@ -23,7 +22,6 @@ from gateway.api.answers import (
     ScheduleForm,
     Schedules,
     TimetableReply,
-    problems,
 )
 from gateway.api.form_reader import body_of, read_form
 from gateway.api.forms import BackfillRequest, ScheduleChange, ScheduleRequest, TimetableRequest
