@@ -4,37 +4,45 @@ from typing import Any
 from uuid import UUID
 
 from gateway.budget_facts import describe_budget
+from gateway.settled import SettledFigures
 from models.budget import list_budgets
 from models.campaign import Campaign, get_campaign
-from models.campaign_figures import Ending, Progress, count_endings, count_jobs
+from models.campaign_figures import Ending, Progress, read_figures
 from tasks.campaigns.eta import estimate_seconds_left
 from workers.runtime import Runtime
 
 
 async def summarize(
-    runtime: Runtime, campaign_id: UUID, *, owner: UUID | None = None
+    runtime: Runtime,
+    campaign_id: UUID,
+    *,
+    owner: UUID | None = None,
+    settled: SettledFigures | None = None,
 ) -> dict[str, Any]:
     """The figures of a campaign, as JSON.
 
     Args:
         owner: a key whose own it must be; None: anybody's.
+        settled: who asks again and again has them keep what seldom changes.
 
     Raises:
         NotFound: there is none with this id.
     """
     async with runtime.database.begin() as session:
         campaign = await get_campaign(session, campaign_id, owner=owner)
-        progress = await count_jobs(session, campaign_id)
-        endings = await count_endings(session, campaign_id)
+        if settled is None:
+            figures = await read_figures(session, campaign_id)
+        else:
+            figures = await settled.read(session, campaign)
         budgets = await list_budgets(session, campaign_id=campaign_id)
         holding = await list_budgets(session, holding=campaign_id)
     left = None
-    if not progress.settled:
-        left = await estimate_seconds_left(runtime, campaign)
+    if not figures.progress.settled:
+        left = await estimate_seconds_left(runtime, campaign, figures.open)
     return {
-        **_describe(campaign, progress),
+        **_describe(campaign, figures.progress),
         "seconds_left": None if left is None else round(left, 1),
-        "failures": [_describe_ending(ending) for ending in endings],
+        "failures": [_describe_ending(ending) for ending in figures.endings],
         "budgets": [describe_budget(budget) for budget in budgets],
         "held_by": [
             {"budget": one.name, "jobs": one.held, "left_usd": float(one.left_usd)}

@@ -16,6 +16,7 @@ from gateway.event_feed import EventFeed
 from gateway.facts import FactReader
 from gateway.floor import FloorReader
 from gateway.hints import HintCollector, Listening
+from gateway.settled import SettledFigures
 from gateway.webhook_urls import WebhookUrls
 from workers.app import make_app
 from workers.links import Links
@@ -40,6 +41,7 @@ class GatewayState:
     webhook_urls: WebhookUrls
     facts: FactReader
     floor: FloorReader
+    settled: SettledFigures
 
 
 @asynccontextmanager
@@ -56,6 +58,7 @@ async def open_state(settings: Settings) -> AsyncIterator[GatewayState]:
             webhook_urls=WebhookUrls(runtime.guard),
             facts=facts,
             floor=FloorReader(runtime, facts),
+            settled=SettledFigures(),
         )
         working = [
             asyncio.create_task(_keep_running(part))

@@ -1,7 +1,14 @@
-"""What a campaign came to so far, read from its jobs: where they are, what they cost and took."""
+"""What a campaign came to so far, read from its jobs: where they are, what they cost and took.
 
+A campaign may have a hundred thousand of them, and pages ask again every few seconds: one statement
+goes over them once.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -9,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import HELD
 from models.errors import NotFound
-from models.job import JobState, Reason
+from models.job import TERMINAL, JobState, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,65 +55,6 @@ class Progress:
         return self.total is not None and self.ended >= self.total and self.files_pending == 0
 
 
-async def count_jobs(session: AsyncSession, campaign_id: UUID) -> Progress:
-    statement = text("""
-        SELECT campaigns.total, campaigns.planned, campaigns.problem,
-            campaigns.paused_at IS NOT NULL AS paused, job.*, earlier.*, file.*
-        FROM campaigns
-        CROSS JOIN LATERAL (
-            SELECT count(*) FILTER (WHERE state = 'queued') AS queued,
-                count(*) FILTER (WHERE finished_at IS NULL AND state <> 'queued') AS running,
-                count(*) FILTER (WHERE state = 'completed') AS completed,
-                count(*) FILTER (WHERE state = 'cancelled') AS cancelled,
-                count(*) FILTER (WHERE finished_at IS NOT NULL
-                    AND state NOT IN ('completed', 'cancelled')) AS failed,
-                coalesce(sum(estimate_usd), 0) AS estimate_usd,
-                coalesce(sum(cost_usd), 0) AS last_usd,
-                coalesce(sum(polls), 0) AS polls,
-                extract(epoch FROM CASE WHEN bool_and(finished_at IS NOT NULL)
-                    THEN max(finished_at) ELSE now() END - campaigns.created_at) AS seconds
-            FROM jobs WHERE campaign_id = campaigns.id
-        ) AS job
-        CROSS JOIN LATERAL (
-            -- A job's own cost is that of its last attempt; most have but one.
-            SELECT coalesce(sum(attempts.cost_usd), 0) AS before_usd
-            FROM jobs JOIN attempts ON attempts.job_id = jobs.id AND attempts.number < jobs.attempt
-            WHERE campaign_id = campaigns.id AND jobs.attempt > 1
-        ) AS earlier
-        CROSS JOIN LATERAL (
-            SELECT count(*) FILTER (WHERE artifacts.state = 'stored') AS files_stored,
-                count(*) FILTER (WHERE artifacts.state = 'pending') AS files_pending,
-                count(*) FILTER (WHERE artifacts.state = 'expired') AS files_expired,
-                coalesce(sum(size_bytes), 0) AS bytes_stored
-            FROM jobs JOIN artifacts ON artifacts.job_id = jobs.id
-            WHERE campaign_id = campaigns.id
-        ) AS file
-        WHERE campaigns.id = :id
-    """)
-    row = (await session.execute(statement, {"id": campaign_id})).one_or_none()
-    if row is None:
-        raise NotFound("campaign", str(campaign_id))
-    return Progress(
-        total=row.total,
-        planned=row.planned,
-        problem=row.problem,
-        paused=row.paused,
-        queued=row.queued,
-        running=row.running,
-        completed=row.completed,
-        failed=row.failed,
-        estimate_usd=row.estimate_usd,
-        cancelled=row.cancelled,
-        spent_usd=row.last_usd + row.before_usd,
-        polls=row.polls,
-        seconds=float(row.seconds),
-        files_stored=row.files_stored,
-        files_pending=row.files_pending,
-        files_expired=row.files_expired,
-        bytes_stored=int(row.bytes_stored),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How many jobs ended in one way that is not completed, and what one of them was told."""
@@ -117,19 +65,153 @@ class Ending:
     error: str | None
 
 
-async def count_endings(session: AsyncSession, campaign_id: UUID) -> list[Ending]:
-    """The ways in which jobs of the campaign failed, the most frequent first."""
-    rows = await session.execute(
-        text("""
-            SELECT state, reason, count(*) AS jobs, min(error) AS error FROM jobs
-            WHERE campaign_id = :id AND finished_at IS NOT NULL AND state <> 'completed'
-            GROUP BY state, reason ORDER BY jobs DESC
-        """),
-        {"id": campaign_id},
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A campaign's jobs on one endpoint, as far as they have not ended.
+
+    Attributes:
+        jobs: that have or have not ended.
+        last_due_seconds: until the last of those that wait may be sent, by its pace.
+        without_money: some wait for room in a budget.
+    """
+
+    endpoint: str
+    jobs: int
+    queued: int
+    last_due_seconds: float
+    without_money: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """
+    Attributes:
+        endings: the ways in which its jobs failed, the most frequent first.
+        open: by endpoint, those of which some have not ended.
+    """
+
+    progress: Progress
+    endings: Sequence[Ending]
+    open: Sequence[Open]
+
+
+# Jobs that are alike: on one endpoint, in one state, for one reason.
+_ALIKE = text(f"""
+    SELECT *, (
+        -- A job's own cost is that of its last attempt; most have but one.
+        SELECT coalesce(sum(attempts.cost_usd), 0)
+        FROM unnest(again_ids, again_attempts) AS again(id, attempt)
+        JOIN attempts ON attempts.job_id = again.id AND attempts.number < again.attempt
+    ) AS before_usd
+    FROM (
+        SELECT endpoint, state, reason, count(*) AS jobs,
+            coalesce(sum(estimate_usd), 0) AS estimate_usd, coalesce(sum(cost_usd), 0) AS last_usd,
+            sum(polls) AS polls, max(finished_at) AS finished_at, min(error) AS error,
+            array_agg(id) FILTER (WHERE attempt > 1) AS again_ids,
+            array_agg(attempt) FILTER (WHERE attempt > 1) AS again_attempts,
+            coalesce(extract(epoch FROM max(next_at)
+                FILTER (WHERE state = 'queued' AND NOT {HELD}) - now()), 0) AS last_due,
+            coalesce(bool_or(held_by <> campaign_id) FILTER (WHERE state = 'queued'), false)
+                AS without_money
+        FROM jobs WHERE campaign_id = :id GROUP BY endpoint, state, reason
+    ) AS alike
+""")  # noqa: S608 -- a constant
+_FILES = text("""
+    SELECT campaigns.total, campaigns.planned, campaigns.problem,
+        campaigns.paused_at IS NOT NULL AS paused, campaigns.created_at, now() AS now, file.*
+    FROM campaigns CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE artifacts.state = 'stored') AS files_stored,
+            count(*) FILTER (WHERE artifacts.state = 'pending') AS files_pending,
+            count(*) FILTER (WHERE artifacts.state = 'expired') AS files_expired,
+            coalesce(sum(size_bytes), 0) AS bytes_stored
+        FROM jobs JOIN artifacts ON artifacts.job_id = jobs.id
+        WHERE campaign_id = campaigns.id
+    ) AS file
+    WHERE campaigns.id = :id
+""")
+_APART = (JobState.QUEUED, JobState.COMPLETED, JobState.CANCELLED)
+
+
+async def read_figures(session: AsyncSession, campaign_id: UUID) -> Figures:
+    """
+    Raises:
+        NotFound: there is none with this id.
+    """
+    # Before the files: those of every job that has ended by now are there.
+    alike = (await session.execute(_ALIKE, {"id": campaign_id})).all()
+    campaign = (await session.execute(_FILES, {"id": campaign_id})).one_or_none()
+    if campaign is None:
+        raise NotFound("campaign", str(campaign_id))
+    return Figures(_sum_up(campaign, alike), _find_endings(alike), _find_open(alike))
+
+
+async def count_jobs(session: AsyncSession, campaign_id: UUID) -> Progress:
+    """
+    Raises:
+        NotFound: there is none with this id.
+    """
+    return (await read_figures(session, campaign_id)).progress
+
+
+def _sum_up(campaign: Any, alike: Sequence[Any]) -> Progress:  # noqa: ANN401 -- rows
+    counts: defaultdict[str, int] = defaultdict(int)
+    for one in alike:
+        if one.state in _APART:
+            counts[one.state] += one.jobs
+        else:
+            counts["failed" if one.state in TERMINAL else "running"] += one.jobs
+    ended = bool(alike) and all(one.state in TERMINAL for one in alike)
+    until = max(one.finished_at for one in alike) if ended else campaign.now
+    return Progress(
+        total=campaign.total,
+        planned=campaign.planned,
+        problem=campaign.problem,
+        paused=campaign.paused,
+        queued=counts[JobState.QUEUED],
+        running=counts["running"],
+        completed=counts[JobState.COMPLETED],
+        failed=counts["failed"],
+        cancelled=counts[JobState.CANCELLED],
+        estimate_usd=sum((one.estimate_usd for one in alike), Decimal()),
+        spent_usd=sum((one.last_usd + one.before_usd for one in alike), Decimal()),
+        polls=sum(one.polls for one in alike),
+        seconds=(until - campaign.created_at).total_seconds(),
+        files_stored=campaign.files_stored,
+        files_pending=campaign.files_pending,
+        files_expired=campaign.files_expired,
+        bytes_stored=int(campaign.bytes_stored),
     )
+
+
+def _find_endings(alike: Sequence[Any]) -> Sequence[Ending]:
+    found: dict[tuple[str, str | None], Ending] = {}
+    for one in alike:
+        if one.state not in TERMINAL or one.state == JobState.COMPLETED:
+            continue
+        before = found.get((one.state, one.reason))  # on another endpoint
+        found[one.state, one.reason] = Ending(
+            JobState(one.state),
+            Reason(one.reason) if one.reason else None,
+            one.jobs + (before.jobs if before else 0),
+            one.error if before is None or before.error is None else before.error,
+        )
+    return sorted(found.values(), key=lambda ending: -ending.jobs)
+
+
+def _find_open(alike: Sequence[Any]) -> Sequence[Open]:
+    by_endpoint: defaultdict[str, list[Any]] = defaultdict(list)
+    for one in alike:
+        by_endpoint[one.endpoint].append(one)
     return [
-        Ending(JobState(row.state), Reason(row.reason) if row.reason else None, row.jobs, row.error)
-        for row in rows
+        Open(
+            endpoint=endpoint,
+            jobs=sum(one.jobs for one in ones),
+            queued=sum(one.jobs for one in ones if one.state == JobState.QUEUED),
+            last_due_seconds=max(0.0, *(float(one.last_due) for one in ones)),
+            without_money=any(one.without_money for one in ones),
+        )
+        for endpoint, ones in by_endpoint.items()
+        if any(one.state not in TERMINAL for one in ones)
     ]
 
 
@@ -178,49 +260,6 @@ async def sum_by_endpoint(session: AsyncSession, campaign_id: UUID) -> list[Endp
             cost_usd=row.cost_usd,
             p50_seconds=None if row.p50_ms is None else row.p50_ms / 1000,
             p95_seconds=None if row.p95_ms is None else row.p95_ms / 1000,
-        )
-        for row in rows
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """A campaign's jobs on one endpoint, as far as they have not ended.
-
-    Attributes:
-        jobs: that have or have not ended.
-        last_due_seconds: until the last of those that wait may be sent, by its pace.
-        without_money: some wait for room in a budget.
-    """
-
-    endpoint: str
-    jobs: int
-    queued: int
-    last_due_seconds: float
-    without_money: bool
-
-
-async def count_open(session: AsyncSession, campaign_id: UUID) -> list[Open]:
-    """By endpoint, those of which some have not ended."""
-    rows = await session.execute(
-        text(f"""
-            SELECT endpoint, count(*) AS jobs, count(*) FILTER (WHERE state = 'queued') AS queued,
-                coalesce(extract(epoch FROM max(next_at)
-                    FILTER (WHERE state = 'queued' AND NOT {HELD}) - now()), 0) AS last_due,
-                coalesce(bool_or(held_by <> campaign_id) FILTER (WHERE state = 'queued'), false)
-                    AS without_money
-            FROM jobs WHERE campaign_id = :id
-            GROUP BY endpoint HAVING bool_or(finished_at IS NULL)
-        """),  # noqa: S608 -- a constant
-        {"id": campaign_id},
-    )
-    return [
-        Open(
-            endpoint=row.endpoint,
-            jobs=row.jobs,
-            queued=row.queued,
-            last_due_seconds=max(float(row.last_due), 0.0),
-            without_money=row.without_money,
         )
         for row in rows
     ]

@@ -36,13 +36,26 @@ class Spend:
     risk_usd: Decimal
 
 
+# What a job's attempts belong to, read from an index that holds it: the rows themselves are many.
+_OWNED = """
+    LEFT JOIN (SELECT id, {column} FROM jobs WHERE {column} IS NOT NULL) AS owned
+        ON owned.id = job_id
+    LEFT JOIN {table} ON {table}.id = owned.{column}
+"""
+_OF_KEY = _OWNED.format(column="key_id", table="api_keys")
+_OF_CAMPAIGN = _OWNED.format(column="campaign_id", table="campaigns")
+# The name, and what it is read from beside the attempts.
 _NAMES = {
-    SpendBy.DAY: "to_char(sent_at AT TIME ZONE :zone, 'YYYY-MM-DD')",
-    SpendBy.KEY: "api_keys.name",
-    SpendBy.CAMPAIGN: "campaigns.name",
-    SpendBy.ENDPOINT: "attempts.endpoint",
-    SpendBy.TAG: "tag",
+    SpendBy.DAY: ("to_char(sent_at AT TIME ZONE :zone, 'YYYY-MM-DD')", ""),
+    SpendBy.KEY: ("api_keys.name", _OF_KEY),
+    SpendBy.CAMPAIGN: ("campaigns.name", _OF_CAMPAIGN),
+    SpendBy.ENDPOINT: ("attempts.endpoint", ""),
+    SpendBy.TAG: (
+        "tag",
+        f"{_OF_CAMPAIGN} LEFT JOIN LATERAL unnest(campaigns.tags) AS tag ON true",
+    ),
 }
+_OWN = "JOIN (SELECT id FROM jobs WHERE key_id = :owner) AS own ON own.id = job_id"
 
 
 async def sum_spend(
@@ -61,22 +74,20 @@ async def sum_spend(
         zone: where days begin.
         owner: a key, of whose jobs alone; None: of everybody's.
     """
-    tags = "LEFT JOIN LATERAL unnest(campaigns.tags) AS tag ON true" if by is SpendBy.TAG else ""
+    name, joins = _NAMES[by]
     order = "name" if by is SpendBy.DAY else "usd DESC, risk_usd DESC, name"
     rows = await session.execute(
         text(f"""
-            SELECT {_NAMES[by]} AS name, count(DISTINCT job_id) AS jobs,
+            SELECT {name} AS name, count(DISTINCT job_id) AS jobs,
                 coalesce(sum(attempts.cost_usd), 0) AS usd,
                 coalesce(sum(risk_usd) FILTER (WHERE attempts.cost_usd IS NULL), 0) AS risk_usd
-            FROM attempts JOIN jobs ON jobs.id = attempts.job_id
-            LEFT JOIN api_keys ON api_keys.id = jobs.key_id
-            LEFT JOIN campaigns ON campaigns.id = jobs.campaign_id {tags}
+            FROM attempts {joins} {"" if owner is None else _OWN}
             WHERE sent_at >= :since AND sent_at < :until
               AND (attempts.cost_usd IS NOT NULL OR risk_usd IS NOT NULL)
-              AND (CAST(:owner AS uuid) IS NULL OR jobs.key_id = :owner)
             GROUP BY 1 ORDER BY {order}
         """),  # noqa: S608 -- constants
-        {"since": since, "until": until, "owner": owner}
-        | ({"zone": zone} if by is SpendBy.DAY else {}),
+        {"since": since, "until": until}
+        | ({"zone": zone} if by is SpendBy.DAY else {})
+        | ({} if owner is None else {"owner": owner}),
     )
     return [Spend(row.name, row.jobs, row.usd, row.risk_usd) for row in rows]

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from gateway.actors import actor_of
 from gateway.api.answers.acts import RetryCount
-from gateway.api.answers.campaigns import CampaignForm, CampaignPage, PlanForm
+from gateway.api.answers.campaigns import CampaignForm, CampaignNames, CampaignPage, PlanForm
 from gateway.api.answers.problems import BODY_ERRORS, ERRORS, problems
 from gateway.api.campaign_rows import open_ticket
 from gateway.api.form_reader import body_of, read_form
@@ -67,7 +67,22 @@ async def list_(
             session, limit=limit + 1, owner=caller.owner, before=read_cursor(cursor)
         )
     page, following = cut_page(rows, limit, lambda campaign: campaign.id)
-    told = [await summarize(runtime, campaign.id) for campaign in page]
+    settled = get_state(request).settled
+    told = [await summarize(runtime, campaign.id, settled=settled) for campaign in page]
+    return JsonResponse({"campaigns": told, "next": following}, headers=request.state.limits)
+
+
+@routes.get("/names", response_model=CampaignNames, summary="Names of campaigns")
+async def names(
+    request: Request, caller: Reading, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
+    """As the list, without figures: to choose one."""
+    async with get_state(request).runtime.database.begin() as session:
+        rows = await list_campaigns(
+            session, limit=limit + 1, owner=caller.owner, before=read_cursor(cursor)
+        )
+    page, following = cut_page(rows, limit, lambda campaign: campaign.id)
+    told = [{"campaign_id": one.id, "name": one.name, "created_at": one.created_at} for one in page]
     return JsonResponse({"campaigns": told, "next": following}, headers=request.state.limits)
 
 
@@ -281,5 +296,6 @@ async def _find(runtime: Runtime, campaign_id: UUID, owner: UUID | None) -> None
 
 
 async def _answer(request: Request, campaign_id: UUID, owner: UUID | None) -> Response:
-    told = await summarize(get_state(request).runtime, campaign_id, owner=owner)
+    state = get_state(request)
+    told = await summarize(state.runtime, campaign_id, owner=owner, settled=state.settled)
     return JsonResponse(told, headers=request.state.limits)

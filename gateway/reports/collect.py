@@ -18,8 +18,7 @@ from models.campaign_figures import (
     Ending,
     EndpointFigures,
     Progress,
-    count_endings,
-    count_jobs,
+    read_figures,
     sum_by_endpoint,
 )
 from models.job import JobState
@@ -95,9 +94,8 @@ async def collect_report(runtime: Runtime, campaign_id: UUID, *, results: int) -
     """
     async with runtime.database.begin() as session:
         campaign = await get_campaign(session, campaign_id)
-        progress = await count_jobs(session, campaign_id)
+        figures = await read_figures(session, campaign_id)
         endpoints = await sum_by_endpoint(session, campaign_id)
-        endings = await count_endings(session, campaign_id)
         budgets = await list_budgets(session, campaign_id=campaign_id)
         shown = await list_first_jobs(session, campaign_id, limit=results)
     return CampaignReport(
@@ -107,9 +105,9 @@ async def collect_report(runtime: Runtime, campaign_id: UUID, *, results: int) -
         started=campaign.created_at,
         made=dt.datetime.now(dt.UTC),
         emulated=runtime.settings.emulated,
-        progress=progress,
+        progress=figures.progress,
         endpoints=endpoints,
-        endings=endings,
+        endings=figures.endings,
         budgets=budgets,
         results=[await show_result(runtime, job_id) for job_id in shown],
     )

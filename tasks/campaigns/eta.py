@@ -1,20 +1,23 @@
 """When a campaign that runs will have ended, by the limits, its pace and the forecast."""
 
+from collections.abc import Sequence
+
 from models.campaign import Campaign
-from models.campaign_figures import count_open
+from models.campaign_figures import Open
 from models.endpoint_stats import get_durations
 from tasks.submit import longest_seconds
 from workers.runtime import Runtime
 
 
-async def estimate_seconds_left(runtime: Runtime, campaign: Campaign) -> float | None:
+async def estimate_seconds_left(
+    runtime: Runtime, campaign: Campaign, waiting: Sequence[Open]
+) -> float | None:
     """Seconds until its last job has ended, if it has its endpoints for itself.
 
     None if that cannot be said: it is paused, waits for money, or all that is to come is not
     enqueued yet. What is behind others in line takes longer.
     """
     async with runtime.database.begin() as session:
-        waiting = await count_open(session, campaign.id)
         durations = {one.endpoint: await get_durations(session, one.endpoint) for one in waiting}
     if campaign.paused_at is not None or any(one.without_money for one in waiting):
         return None

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
+from models.interventions import retry_jobs
 from models.job import JobState
 from models.job_queries import JobFilter, list_jobs
 from models.key import Scope
@@ -19,6 +20,10 @@ SPEC = {
     "tags": ["nightly"],
 }
 CAMPAIGNS = "/api/v1/campaigns"
+
+
+async def list_ids(session, campaign):
+    return [job.id for job in await list_jobs(session, JobFilter(campaign_id=campaign), limit=None)]
 
 
 async def start(client, **changes):
@@ -63,6 +68,7 @@ async def test_one_of_another_key_is_not_there(gateway_app, client, issue):
 
     async with client_of(gateway_app, key) as other:
         assert (await other.get(CAMPAIGNS)).json()["campaigns"] == []
+        assert (await other.get(f"{CAMPAIGNS}/names")).json() == {"campaigns": [], "next": None}
         for call in (
             other.get(f"{CAMPAIGNS}/{campaign}"),
             other.patch(f"{CAMPAIGNS}/{campaign}", json={"paused": True}),
@@ -70,6 +76,35 @@ async def test_one_of_another_key_is_not_there(gateway_app, client, issue):
             other.post(f"{CAMPAIGNS}/{campaign}/retry", json={"dry_run": False}),
         ):
             assert (await call).status_code == 404
+
+
+async def test_names_are_listed_without_figures_a_page_at_a_time(client):
+    first, second = await start(client), await start(client, name="owls")
+
+    page = (await client.get(f"{CAMPAIGNS}/names", params={"limit": 1})).json()
+    rest = (await client.get(f"{CAMPAIGNS}/names", params={"cursor": page["next"]})).json()
+
+    told = [(one["campaign_id"], one["name"]) for one in (*page["campaigns"], *rest["campaigns"])]
+    assert told == [(second, "owls"), (first, "foxes")]
+    assert rest["next"] is None
+
+
+async def test_figures_of_one_that_is_complete_are_kept_until_it_is_retried(
+    client, runtime, run, execute
+):
+    campaign = await start(client)
+    await expand_campaign(runtime, campaign)
+    await execute("UPDATE jobs SET state = 'failed', finished_at = now(), next_at = NULL")
+    await execute("UPDATE campaigns SET completed_at = now()")
+
+    async def read():
+        return (await client.get(f"{CAMPAIGNS}/{campaign}")).json()
+
+    assert (await read())["failed"] == 4
+    await execute("UPDATE jobs SET state = 'lost' WHERE position = 0")
+    assert [one["state"] for one in (await read())["failures"]] == ["failed"]
+    assert await run(retry_jobs, job_ids=await run(list_ids, campaign))
+    assert ((await read())["queued"], (await read())["failed"]) == (4, 0)
 
 
 @pytest.mark.parametrize(

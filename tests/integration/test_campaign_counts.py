@@ -6,7 +6,7 @@ import pytest
 
 from models.base import new_id
 from models.campaign import add_campaign, find_retriable
-from models.campaign_figures import count_jobs
+from models.campaign_figures import count_jobs, read_figures
 from models.job import JobState, Reason
 from models.transitions import NewJob, enqueue_jobs
 from tests.integration.conftest import FLUX
@@ -81,6 +81,46 @@ async def test_what_was_spent_is_that_of_every_attempt(run, add, campaign_id):
 
     assert progress.spent_usd == Decimal("0.37")
     assert progress.estimate_usd == Decimal("1.5")
+
+
+async def test_ends_alike_on_two_endpoints_are_one_ending_and_the_most_come_first(
+    run, add, execute, campaign_id
+):
+    [elsewhere, *_] = [
+        await add(JobState.FAILED, reason=Reason.UPSTREAM_FAILED),
+        await add(JobState.FAILED, reason=Reason.UPSTREAM_FAILED),
+        await add(JobState.LOST, reason=Reason.VANISHED),
+        await add(JobState.COMPLETED),
+    ]
+    await execute("UPDATE jobs SET endpoint = 'other', error = 'bad' WHERE id = :id", id=elsewhere)
+
+    figures = await run(read_figures, campaign_id)
+
+    told = [(one.state, one.reason, one.jobs, one.error) for one in figures.endings]
+    assert told == [
+        (JobState.FAILED, Reason.UPSTREAM_FAILED, 2, "bad"),
+        (JobState.LOST, Reason.VANISHED, 1, None),
+    ]
+    assert figures.open == []
+
+
+async def test_what_is_open_is_told_by_endpoint(run, add, execute, campaign_id):
+    await add(JobState.COMPLETED)
+    await add(JobState.QUEUED)
+    elsewhere = await add(JobState.QUEUED)
+    await execute(
+        "UPDATE jobs SET endpoint = 'other', next_at = now() + interval '1 hour' WHERE id = :id",
+        id=elsewhere,
+    )
+
+    told = {one.endpoint: one for one in (await run(read_figures, campaign_id)).open}
+
+    assert {name: (one.jobs, one.queued) for name, one in told.items()} == {
+        FLUX: (2, 1),
+        "other": (1, 1),
+    }
+    assert told[FLUX].last_due_seconds == 0
+    assert told["other"].last_due_seconds == pytest.approx(3600, abs=60)
 
 
 @pytest.mark.parametrize(

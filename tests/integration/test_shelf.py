@@ -12,7 +12,7 @@ from models.attempt import Fate
 from models.base import new_id
 from models.batch import list_requests
 from models.campaign import add_campaign
-from models.campaign_figures import count_endings, count_jobs
+from models.campaign_figures import read_figures
 from models.custody import count_stored, measure_custody
 from models.doubt import sum_doubts, sum_doubts_by_key
 from models.interventions import retry_jobs
@@ -197,14 +197,15 @@ async def test_no_count_and_no_sum_of_money_changes(run, make, execute, issue):
     """)
 
     async def look():
-        progress = await run(count_jobs, campaign_id)
+        figures = await run(read_figures, campaign_id)
+        progress = figures.progress
         jobs = await run(list_jobs, limit=10)
         files = await run(list_artifacts, owner=key_id)
         custody = await run(measure_custody)
         return (
             (progress.completed, progress.failed, progress.spent_usd, progress.estimate_usd),
             (progress.files_stored, progress.bytes_stored),
-            await run(count_endings, campaign_id),
+            figures.endings,
             await run(sum_doubts),
             await run(sum_doubts_by_key),
             await run(count_jobs_of, endpoint=FLUX, owner=None),

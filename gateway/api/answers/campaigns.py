@@ -61,6 +61,17 @@ class CampaignForm(BaseModel):
     held_by: list[HeldForm]
 
 
+class CampaignName(BaseModel):
+    campaign_id: UUID
+    name: str
+    created_at: dt.datetime
+
+
+class CampaignNames(BaseModel):
+    campaigns: list[CampaignName]
+    next: str | None
+
+
 class CampaignPage(BaseModel):
     campaigns: list[CampaignForm]
     next: str | None

@@ -29,7 +29,7 @@ async def compare(
         ui.link("All campaigns", "/campaigns")
 
     async def read_names() -> Any:
-        found = await visit.api.get("/api/v1/campaigns", limit=CHOSEN_FROM)
+        found = await visit.api.get("/api/v1/campaigns/names", limit=CHOSEN_FROM)
         return {one["campaign_id"]: one["name"] for one in found["campaigns"]}
 
     with section("Which"):

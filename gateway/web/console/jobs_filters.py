@@ -68,7 +68,7 @@ class Filters:
             found = await self._visit.api.get("/api/v1/endpoints")
             options = {one["id"]: one["id"] for one in found["endpoints"]}
             self._endpoint.set_options(options | _with(self._query.endpoint))
-            campaigns = await self._visit.api.get("/api/v1/campaigns", limit=CAMPAIGNS_MOST)
+            campaigns = await self._visit.api.get("/api/v1/campaigns/names", limit=CAMPAIGNS_MOST)
         except Refused:
             return  # the list itself says so
         names = {one["campaign_id"]: one["name"] for one in campaigns["campaigns"]}

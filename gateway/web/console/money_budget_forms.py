@@ -124,7 +124,7 @@ def _read_terms(given: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _read_holders(visit: Visit) -> tuple[dict[str, str], dict[str, str]]:
     keys = (await visit.api.get("/api/v1/keys"))["keys"]
-    campaigns = (await visit.api.get("/api/v1/campaigns", limit=NEWEST))["campaigns"]
+    campaigns = (await visit.api.get("/api/v1/campaigns/names", limit=NEWEST))["campaigns"]
     return (
         {one["id"]: f"{one['name']} ({one['shown']})" for one in keys if not one["revoked_at"]},
         {one["campaign_id"]: one["name"] for one in campaigns if not one["completed_at"]},

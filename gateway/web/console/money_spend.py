@@ -1,5 +1,6 @@
 """What was spent: in all, day by day, and by what it was spent on."""
 
+import asyncio
 import datetime as dt
 from typing import Any
 from zoneinfo import available_timezones
@@ -118,8 +119,10 @@ class _Spend:
             "until": window.until.isoformat(),
             "zone": window.zone.key,
         }
-        days = await self._visit.api.get("/api/v1/spend", by="day", **asked)
-        kinds = await self._visit.api.get("/api/v1/spend", by=self.by, **asked)
+        days, kinds = await asyncio.gather(
+            self._visit.api.get("/api/v1/spend", by="day", **asked),
+            self._visit.api.get("/api/v1/spend", by=self.by, **asked),
+        )
         return window, days["spend"], kinds["spend"]
 
     def _draw_found(self, found: Found) -> None:
