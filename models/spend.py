@@ -46,7 +46,7 @@ _OF_KEY = _OWNED.format(column="key_id", table="api_keys")
 _OF_CAMPAIGN = _OWNED.format(column="campaign_id", table="campaigns")
 # The name, and what it is read from beside the attempts.
 _NAMES = {
-    SpendBy.DAY: ("to_char(sent_at AT TIME ZONE :zone, 'YYYY-MM-DD')", ""),
+    SpendBy.DAY: ("CAST(attempts.sent_at AT TIME ZONE :zone AS date)", ""),
     SpendBy.KEY: ("api_keys.name", _OF_KEY),
     SpendBy.CAMPAIGN: ("campaigns.name", _OF_CAMPAIGN),
     SpendBy.ENDPOINT: ("attempts.endpoint", ""),
@@ -55,6 +55,19 @@ _NAMES = {
         f"{_OF_CAMPAIGN} LEFT JOIN LATERAL unnest(campaigns.tags) AS tag ON true",
     ),
 }
+# A job counts once, with the first of its attempts that does; nearly all have but one.
+_FIRST = """
+    attempts.number = 1 OR NOT EXISTS (
+        SELECT FROM attempts AS earlier
+        WHERE earlier.job_id = attempts.job_id
+          AND (earlier.number, earlier.lease) < (attempts.number, attempts.lease)
+          AND (earlier.cost_usd IS NOT NULL OR earlier.risk_usd IS NOT NULL)
+          AND earlier.sent_at >= :since {same_day})
+"""
+_SAME_DAY = """
+    AND CAST(earlier.sent_at AT TIME ZONE :zone AS date)
+        = CAST(attempts.sent_at AT TIME ZONE :zone AS date)
+"""
 _OWN = "JOIN (SELECT id FROM jobs WHERE key_id = :owner) AS own ON own.id = job_id"
 
 
@@ -75,19 +88,23 @@ async def sum_spend(
         owner: a key, of whose jobs alone; None: of everybody's.
     """
     name, joins = _NAMES[by]
+    first = _FIRST.format(same_day=_SAME_DAY if by is SpendBy.DAY else "")
     order = "name" if by is SpendBy.DAY else "usd DESC, risk_usd DESC, name"
     rows = await session.execute(
         text(f"""
-            SELECT {name} AS name, count(DISTINCT job_id) AS jobs,
+            SELECT {name} AS name, count(*) FILTER (WHERE {first}) AS jobs,
                 coalesce(sum(attempts.cost_usd), 0) AS usd,
                 coalesce(sum(risk_usd) FILTER (WHERE attempts.cost_usd IS NULL), 0) AS risk_usd
             FROM attempts {joins} {"" if owner is None else _OWN}
-            WHERE sent_at >= :since AND sent_at < :until
-              AND (attempts.cost_usd IS NOT NULL OR risk_usd IS NOT NULL)
+            WHERE attempts.sent_at >= :since AND attempts.sent_at < :until
+              AND (attempts.cost_usd IS NOT NULL OR attempts.risk_usd IS NOT NULL)
             GROUP BY 1 ORDER BY {order}
         """),  # noqa: S608 -- constants
         {"since": since, "until": until}
         | ({"zone": zone} if by is SpendBy.DAY else {})
         | ({} if owner is None else {"owner": owner}),
     )
-    return [Spend(row.name, row.jobs, row.usd, row.risk_usd) for row in rows]
+    return [
+        Spend(None if row.name is None else str(row.name), row.jobs, row.usd, row.risk_usd)
+        for row in rows
+    ]

@@ -1,5 +1,6 @@
 """One campaign: how far it is, what it costs, what failed, and what can be done about it."""
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -37,13 +38,19 @@ async def campaign(visit: Visit, campaign_id: UUID) -> None:
         acts = CampaignActs(visit, path)
     view = _View(acts, str(campaign_id))
 
+    looked = asyncio.Event()
+
     async def read() -> Any:
-        return await visit.api.get(path)
+        try:
+            return await visit.api.get(path)
+        finally:
+            looked.set()
 
     live = Live(read, view.draw, change=view.change, seconds=SECONDS)
     acts.on_done = live.again
 
     async def read_shares() -> Any:
+        await looked.wait()  # of 100,000 jobs both at once would be late
         return (await visit.api.get(f"{path}/endpoints"))["endpoints"]
 
     with section("Endpoints"):
