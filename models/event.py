@@ -73,6 +73,10 @@ CREATE TRIGGER artifacts_moved AFTER UPDATE OF state ON artifacts
 """
 
 
+# Before it everything has been committed, or never will be.
+_HORIZON = "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """Where in the events a reader is: after this one."""
@@ -100,9 +104,7 @@ class Place:
 
 async def find_place(session: AsyncSession) -> Place:
     """Before everything that is still to come."""
-    horizon = await session.scalar(
-        text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)")
-    )
+    horizon = await session.scalar(text(f"SELECT {_HORIZON}"))
     return Place(int(horizon or 0), 0)
 
 
@@ -111,14 +113,51 @@ async def list_events(
 ) -> Sequence[Event]:
     """In order, those after a place; of one key's jobs, or (None) of everybody's."""
     place = tuple_(Event.transaction, Event.number)
-    horizon = text("CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)")
     statement = select(Event).where(
-        place > tuple_(after.transaction, after.number), Event.transaction < horizon
+        place > tuple_(after.transaction, after.number), Event.transaction < text(_HORIZON)
     )
     if owner is not None:
         statement = statement.where(Event.key_id == owner)
     ordered = statement.order_by(Event.transaction, Event.number).limit(limit)
     return (await session.scalars(ordered)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Of which jobs some events tell.
+
+    Attributes:
+        place: of the last of them.
+        at: when that was.
+    """
+
+    job_ids: Sequence[UUID]
+    events: int
+    place: Place
+    at: dt.datetime
+
+
+async def find_moved(session: AsyncSession, *, after: Place, limit: int) -> Moved | None:
+    """Each job once, of up to `limit` events after a place; None: there are none."""
+    row = (
+        await session.execute(
+            text(f"""
+                WITH following AS MATERIALIZED (
+                    SELECT transaction, number, job_id, at FROM events
+                    WHERE (transaction, number) > (:transaction, :number)
+                        AND transaction < {_HORIZON}
+                    ORDER BY transaction, number LIMIT :limit
+                )
+                SELECT transaction, number, at, (SELECT count(*) FROM following) AS events,
+                    ARRAY(SELECT DISTINCT job_id FROM following WHERE job_id IS NOT NULL) AS job_ids
+                FROM following ORDER BY transaction DESC, number DESC LIMIT 1
+            """),  # noqa: S608 -- a constant
+            {"transaction": after.transaction, "number": after.number, "limit": limit},
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    return Moved(row.job_ids, row.events, Place(row.transaction, row.number), row.at)
 
 
 async def forget_events(session: AsyncSession, *, older_than_seconds: float) -> int:
