@@ -106,7 +106,7 @@ class CampaignActs:
 
         def draw() -> None:
             fields["usd"] = ui.number(
-                "USD at most", min=0.01, value=budget["limit_usd"] if budget else None
+                "USD at most", min=0, value=budget["limit_usd"] if budget else None
             ).props("outlined dense")
             fields["cap"] = ui.select(
                 {

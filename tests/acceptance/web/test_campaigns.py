@@ -116,7 +116,7 @@ def test_it_is_given_another_pace_and_none(visit, api):
         assert 4 * 3600 < told["seconds_left"] < 6 * 3600
 
         page.get_by_role("button", name="Pace").click()
-        dialog.get_by_label("No pace").click()
+        dialog.get_by_role("checkbox", name="No pace").click()
         expect(dialog.get_by_label("Spread what waits over")).to_be_disabled()
         dialog.get_by_role("button", name="Set the pace").click()
         expect(page.get_by_role("img", name=re.compile("^20 done"))).to_be_visible(timeout=ENDED_MS)
@@ -128,7 +128,7 @@ def test_a_budget_holds_it_until_there_is_more(visit, api):
         expect(page.get_by_text("It has no budget of its own.")).to_be_visible()
         page.get_by_role("button", name="Budget").click()
         dialog = page.get_by_role("alertdialog")
-        dialog.get_by_label("USD at most").fill("0.000001")
+        dialog.get_by_label("USD at most").fill("0.0002")  # one of them, and not two
         check_axe(page, within=DIALOG)
         dialog.get_by_role("button", name="Set the budget").click()
         expect(page.get_by_text("at the wall: pause")).to_be_visible()
@@ -145,7 +145,7 @@ def test_a_budget_holds_it_until_there_is_more(visit, api):
 def test_what_failed_is_retried_once_its_price_is_said(visit, api, site):
     fault = {"kind": "fail_job", "endpoint": FAILING, "body": "out of memory"}
     with at_fault(site, fault):
-        campaign = start(api, "a fox", "an owl", endpoint=FAILING)
+        campaign = start(api, "a fox", "an owl", endpoint=FAILING, input={})
         page = visit(f"/campaigns/{campaign}")
         failures = page.get_by_role("table", name="Failures by cause")
         expect(failures).to_contain_text("out of memory", timeout=ENDED_MS)
@@ -164,7 +164,8 @@ def test_what_failed_is_retried_once_its_price_is_said(visit, api, site):
 
 
 def test_two_endpoints_of_one_are_laid_side_by_side(visit, api):
-    campaign = start(api, "a fox", "an owl", endpoint=None, endpoints=[FLUX, FAILING])
+    both = [FLUX, FAILING]
+    campaign = start(api, "a fox", "an owl", endpoint=None, endpoints=both, input={})
     page = visit(f"/campaigns/{campaign}")
     expect(page.get_by_role("img", name=re.compile("^4 done"))).to_be_visible(timeout=ENDED_MS)
     page.get_by_role("link", name="Compare").click()
