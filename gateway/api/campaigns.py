@@ -82,7 +82,15 @@ async def names(
             session, limit=limit + 1, owner=caller.owner, before=read_cursor(cursor)
         )
     page, following = cut_page(rows, limit, lambda campaign: campaign.id)
-    told = [{"campaign_id": one.id, "name": one.name, "created_at": one.created_at} for one in page]
+    told = [
+        {
+            "campaign_id": one.id,
+            "name": one.name,
+            "created_at": one.created_at,
+            "completed_at": one.completed_at,
+        }
+        for one in page
+    ]
     return JsonResponse({"campaigns": told, "next": following}, headers=request.state.limits)
 
 

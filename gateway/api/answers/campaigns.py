@@ -65,6 +65,7 @@ class CampaignName(BaseModel):
     campaign_id: UUID
     name: str
     created_at: dt.datetime
+    completed_at: dt.datetime | None
 
 
 class CampaignNames(BaseModel):

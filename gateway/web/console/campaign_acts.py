@@ -107,7 +107,7 @@ class CampaignActs:
         def draw() -> None:
             fields["usd"] = ui.number(
                 "USD at most", min=0, value=budget["limit_usd"] if budget else None
-            ).props("outlined dense")
+            ).props("outlined dense step=any")
             fields["cap"] = ui.select(
                 {
                     "pause": "The rest waits for more",

@@ -123,7 +123,9 @@ class Draft:
                 .props("outlined dense use-chips")
                 .classes("pr-two")
             )
-            self._budget = ui.number("Budget in USD, if any", min=0).props("outlined dense")
+            self._budget = ui.number("Budget in USD, if any", min=0).props(
+                "outlined dense step=any"
+            )
             self._over = ui.input("Spread over, such as 2h").props("outlined dense")
             self._flight = ui.number("Jobs at once, at most", min=1, precision=0)
             self._flight.props("outlined dense")
