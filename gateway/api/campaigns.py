@@ -30,6 +30,7 @@ from models.audit import Action, note_act
 from models.base import new_id
 from models.budget import BudgetTaken
 from models.campaign import (
+    Campaign,
     NameTaken,
     close_campaign,
     find_retriable,
@@ -38,6 +39,7 @@ from models.campaign import (
     list_campaigns,
 )
 from models.job import RETRIABLE
+from models.key import Caller
 from tasks import control
 from tasks import pause as hold
 from tasks.campaigns.items import Item, Items
@@ -61,12 +63,8 @@ async def list_(
     request: Request, caller: Reading, limit: Limit = 20, cursor: Cursor = None
 ) -> Response:
     """The newest first; a key that does not operate sees its own."""
+    page, following = await _list_page(request, caller, limit, cursor)
     runtime = get_state(request).runtime
-    async with runtime.database.begin() as session:
-        rows = await list_campaigns(
-            session, limit=limit + 1, owner=caller.owner, before=read_cursor(cursor)
-        )
-    page, following = cut_page(rows, limit, lambda campaign: campaign.id)
     settled = get_state(request).settled
     told = [await summarize(runtime, campaign.id, settled=settled) for campaign in page]
     return JsonResponse({"campaigns": told, "next": following}, headers=request.state.limits)
@@ -77,11 +75,7 @@ async def names(
     request: Request, caller: Reading, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """As the list, without figures: to choose one."""
-    async with get_state(request).runtime.database.begin() as session:
-        rows = await list_campaigns(
-            session, limit=limit + 1, owner=caller.owner, before=read_cursor(cursor)
-        )
-    page, following = cut_page(rows, limit, lambda campaign: campaign.id)
+    page, following = await _list_page(request, caller, limit, cursor)
     told = [
         {
             "campaign_id": one.id,
@@ -296,6 +290,16 @@ async def _plan(
         said = [*plan.problems, *([f"and {more:,} more"] if more else [])]
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(said), problems=said)
     return plan, unused
+
+
+async def _list_page(
+    request: Request, caller: Caller, limit: int, cursor: str | None
+) -> tuple[Sequence[Campaign], str | None]:
+    async with get_state(request).runtime.database.begin() as session:
+        rows = await list_campaigns(
+            session, limit=limit + 1, owner=caller.owner, before=read_cursor(cursor)
+        )
+    return cut_page(rows, limit, lambda campaign: campaign.id)
 
 
 async def _find(runtime: Runtime, campaign_id: UUID, owner: UUID | None) -> None:

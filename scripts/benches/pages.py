@@ -58,13 +58,12 @@ def measure(quick: bool) -> Report:  # noqa: FBT001 -- one shape for every bench
     with run_own_stack() as settings:
         beside = _measure(settings, size, size.few)
         found = _measure(settings, size, size.many)
-    part = f"{size.many:,} jobs"
     for name, seconds in found.items():
         for what, figure in (("median", statistics.median), ("worst", max)):
-            report.add(f"{name}", f"{what}", figure(seconds), "s", figure(beside[name]))
-    slowest = max(found, key=lambda name: statistics.median(found[name]))
-    what = f"the slowest page beside {part}, {slowest}: median s"
-    report.hold(what, statistics.median(found[slowest]), at_most=SECONDS)
+            report.add(name, what, figure(seconds), "s", figure(beside[name]))
+    median, slowest = max((statistics.median(found[name]), name) for name in found)
+    what = f"the slowest page beside {size.many:,} jobs, {slowest}: median s"
+    report.hold(what, median, at_most=SECONDS)
     return report
 
 

@@ -37,7 +37,6 @@ async def campaign(visit: Visit, campaign_id: UUID) -> None:
     with page_head("Campaign"):
         acts = CampaignActs(visit, path)
     view = _View(acts, str(campaign_id))
-
     looked = asyncio.Event()
 
     async def read() -> Any:
