@@ -214,14 +214,25 @@ def test_flower_shows_workers_and_queues(stack):
     password = (stack.data_dir / "run" / "flower-password").read_text()
     base = f"http://{stack.flower_host}:{stack.flower_port}"
     with httpx.Client(base_url=base, auth=("pressroom", password), timeout=20) as flower:
-        workers = flower.get("/workers?json=1").json()
+        workers = wait_for_workers(flower, 2)
         queues = flower.get("/broker").text
 
-    assert {one["hostname"].split("@")[0] for one in workers["data"]} >= {"worker-1", "worker-2"}
+    assert workers >= {"worker-1", "worker-2"}
     assert "Unable to get queues" not in (stack.data_dir / "logs" / "flower.log").read_text()
     assert "generate" in queues
     for secret in (ADMIN, OURS, SENTINELS):
         assert secret not in queues
+
+
+def wait_for_workers(flower, count):
+    """The names it shows, once there are as many: it learns of each by its first heartbeat."""
+    deadline = time.monotonic() + 30
+    while True:
+        shown = flower.get("/workers?json=1").json()["data"]
+        names = {one["hostname"].split("@")[0] for one in shown}
+        if len(names) >= count or time.monotonic() > deadline:
+            return names
+        time.sleep(0.2)
 
 
 async def test_a_host_of_master_and_sentinel_that_dies_loses_nothing_and_doubles_nothing(
