@@ -30,6 +30,7 @@ from models.database import Database
 from workers import telemetry
 from workers.app import QUEUES, make_app
 from workers.flower_jobs import GENERATE, JobFeed
+from workers.garbage import keep_what_is_loaded
 from workers.settings import Settings
 
 USER = "pressroom"
@@ -125,6 +126,7 @@ def run_flower(settings: Settings) -> None:
     log.info("flower_started", port=settings.flower_port)
     IOLoop.current().add_callback(feed.run)
     PeriodicCallback(flower.update_workers, LOOK_SECONDS * 1000).start()
+    keep_what_is_loaded()
     flower.start()
 
 

@@ -11,7 +11,11 @@
   finds too old: one whose clock is an hour ahead would give back everything at once, to be run
   twice. So they bear Redis's time.
 
-And an addition: what carries requests is noted in a list of its own, too (`workers/taken.py`).
+And two additions:
+
+- What carries requests is noted in a list of its own, too (`workers/taken.py`).
+- A channel keeps its client of Redis. kombu makes one for each command, and each of them a table of
+  all that Redis answers: a thirtieth of a busy worker's time.
 """
 
 from importlib.metadata import version
@@ -31,6 +35,7 @@ TAKEN_KEY = "requests_taken"
 
 _close = redis.Channel.close
 _append = redis.QoS.append
+_create_client = redis.Channel._create_client  # type: ignore[attr-defined]  # noqa: SLF001
 _remove = redis.QoS._remove_from_indices  # type: ignore[attr-defined]  # noqa: SLF001
 
 log = structlog.get_logger()
@@ -59,10 +64,21 @@ def _remove_from_all(qos: Any, delivery_tag: str, pipe: Any = None) -> Any:  # n
     return _remove(qos, delivery_tag, pipe).zrem(TAKEN_KEY, delivery_tag)
 
 
+def _keep_client(channel: Any, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002
+    """One for each pool of connections; what listens has a connection of its own, so another."""
+    if asynchronous:
+        return _create_client(channel, asynchronous)
+    kept = vars(channel).get("kept_client")
+    if kept is None or kept.connection_pool is not channel.pool:
+        kept = channel.kept_client = _create_client(channel)
+    return kept
+
+
 def repair() -> None:
     """Patch kombu, if it is the version that needs it."""
     if version("kombu") == REPAIRED_VERSION:
         redis.Channel.close = _close_detached  # type: ignore[assignment,method-assign]  # so a patch is
         redis.QoS.append = _append_noted_or_not  # type: ignore[assignment,method-assign]
         redis.QoS._remove_from_indices = _remove_from_all  # type: ignore[attr-defined]  # noqa: SLF001
+        redis.Channel._create_client = _keep_client  # type: ignore[attr-defined]  # noqa: SLF001
         redis.time = clock.now  # type: ignore[attr-defined]
