@@ -60,11 +60,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Permits:
-    """Leave to make `count` calls; if none, when to ask again."""
+    """Leave to make `count` calls, and when to ask for more."""
 
     count: int
-    retry_in: float  # seconds
+    retry_in: float  # seconds; 0 of some: as many as were wanted
     forgotten: bool = False  # Redis does not know what was sent before: restore first
+    crowded: bool = False  # with these as many are under way as may be: more when one is given back
     first_in: float = 0.0  # seconds until the first call may go; negative: since when it might
     gap: float = 0.0  # seconds between two
 
@@ -102,7 +103,7 @@ class Quota:
         lease_seconds: float,
     ) -> Permits:
         """Take up to `want` permits under `lease`, which runs out after `lease_seconds`."""
-        count, wait_ms, first_ms, gap_us = await self._take(
+        count, wait_ms, first_ms, gap_us, crowded = await self._take(
             keys=self._keys(operation, endpoint),
             args=[
                 lease.hex,
@@ -122,6 +123,7 @@ class Quota:
         return Permits(
             int(count),
             float(wait_ms) / 1000,
+            crowded=bool(crowded),
             first_in=float(first_ms) / 1000,
             gap=float(gap_us) / 1_000_000,
         )

@@ -38,7 +38,8 @@ end
 """
 
 # lease, want, lease ms, per window, window ms, at once, keep s, recheck ms, ahead ms, share
-# -> {count, ms until it is worth asking again, ms until the first may go, us between two}
+# -> {count, ms until it is worth asking again, ms until the first may go, us between two,
+#     whether as many are under way as may be at once}
 TAKE: Final = f"""
 local window, flight, counts, known, pace = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
 local lease, want, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -48,12 +49,12 @@ local share = tonumber(ARGV[10])
 {_NOW}
 local since = redis.call('SET', KEYS[5], now, 'NX', 'GET') or now
 if redis.call('EXISTS', known) == 0 then
-    if now - since <= 2 * window_ms then return {{-1, 0, 0, 0}} end
+    if now - since <= 2 * window_ms then return {{-1, 0, 0, 0, 0}} end
     redis.call('SET', known, 1, 'EX', keep)
 end
 local paced = redis.call('HMGET', pace, 'next', 'learned', 'changed', 'wait', 'step', 'hold')
 local next, hold = tonumber(paced[1] or 0), tonumber(paced[6] or 0)
-if hold > now then return {{0, hold - now, 0, 0}} end
+if hold > now then return {{0, hold - now, 0, 0, 0}} end
 {_COUNT}
 local most = per_window
 if paced[2] then
@@ -81,18 +82,25 @@ for i = 1, 4 do redis.call('EXPIRE', KEYS[i], keep) end
 if free > 0 then
     redis.call('ZADD', flight, now + lease_ms, lease)
     redis.call('HSET', counts, lease, free)
-    redis.call('HSET', pace, 'next', string.format('%.3f', next + free * gap), 'gap', gap)
+    redis.call('HSET', pace, 'gap', gap)
     redis.call('EXPIRE', flight, keep)
     redis.call('EXPIRE', counts, keep)
-    redis.call('EXPIRE', pace, keep)
-    return {{free, 0, math.floor(next - now), math.floor(gap * 1000)}}
+else
+    free = 0
 end
+local first = next
+next = next + free * gap
 redis.call('HSET', pace, 'next', string.format('%.3f', next))
 redis.call('EXPIRE', pace, keep)
+local function taken(wait, crowded)
+    return {{free, math.max(wait, 0), math.floor(first - now), math.floor(gap * 1000), crowded}}
+end
+if free > 0 and free == at_once - flying then return taken(0, 1) end
+if free == want then return taken(0, 0) end
 local oldest = redis.call('ZRANGE', window, 0, 0, 'WITHSCORES')
-if left <= 0 and oldest[2] then return {{0, oldest[2] - now + 1, 0, 0}} end
-if soon <= 0 then return {{0, math.ceil(next - now - ahead_ms / 2), 0, 0}} end
-return {{0, recheck_ms, 0, 0}}
+if left <= free and oldest[2] then return taken(oldest[2] - now + 1, 0) end
+if soon <= free then return taken(math.ceil(next - now - ahead_ms / 2), 0) end
+return taken(recheck_ms, 0)
 """
 
 # lease, answered, unused, window ms, keep s

@@ -3,9 +3,10 @@
     claim   one statement takes the due rows, cut to what the quota allows now, and leases them
     act     the calls of all rows run together on the event loop; each ends in a value
     record  the ends are written in small flushes as they come, each guarded by the lease
-    chain   the lane's next bell is rung *before* acting: at once if the claim was full (so that
-            another thread or worker takes the next batch, and the lane widens by itself), else
-            for when the next row is due; and each flush rings for what it made due
+    chain   the lane's next bell is rung *before* acting: if the claim was full, for when there are
+            permits for more (at once where the quota is large: another thread or worker takes the
+            next batch, and the lane widens by itself), else for when the next row is due; and each
+            flush rings for what it made due
 
 A stage is a `Stage` value; this is the one place that runs them. If the process dies at any line,
 what was claimed comes due again when its lease ends, and a lost bell is rung again by the sweep.
@@ -110,6 +111,23 @@ class Stage(Generic[Row, End]):
         return self.act_seconds + MARGIN_SECONDS + self.record_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class More:
+    """Rows wait beyond those that a run has claimed.
+
+    Attributes:
+        at: when there are permits for them, by the monotonic clock.
+        crowded: as many calls are under way as may be.
+    """
+
+    at: float
+    crowded: bool
+
+    @property
+    def seconds(self) -> float:
+        return self.at - time.monotonic()
+
+
 def work_lane(stage: Stage[Row, End], endpoint: str, at: int) -> str:
     """Answer a bell: run the stage once, on this process's loop, and wait for it; what it did."""
     process = get_process()
@@ -164,6 +182,7 @@ class LaneRun(Generic[Row, End]):
             # Of what is begun each needs the loop again: so much of it that none is late for long.
             share = min(1.0, LATE_SECONDS / late) if late else 1.0
             permits = await self._permits.take(max(round(share * self._stage.batch), 1))
+            more_at = time.monotonic() + permits.retry_in
             held.push_async_callback(self._permits.give_back_all)
             if permits.count == 0:
                 self.report.idle = "no permit is free"
@@ -178,8 +197,10 @@ class LaneRun(Generic[Row, End]):
                     held.push_async_callback(stop_task, asyncio.create_task(beat))
             await self._permits.give_back(unused=permits.count - len(rows))
             self.report.claimed = len(rows)
-            full = len(rows) == permits.count  # more waits, perhaps for permits that come free
-            await self._chain_own(full=full)
+            more = None
+            if len(rows) == permits.count:  # more waits, perhaps for permits that come free
+                more = More(more_at, crowded=permits.crowded)
+            await self._chain_own(more)
             if not rows:
                 return 0
             log.debug("rows_claimed", rows=len(rows))
@@ -192,7 +213,7 @@ class LaneRun(Generic[Row, End]):
                 self.report.count(map(self._stage.name_end, ends))
                 chain = await self._record(ends)
                 # Beside it: a Redis that hangs must not keep the next answers from being written.
-                rung.append(asyncio.create_task(self._follow_up(chain, answered, full=full)))
+                rung.append(asyncio.create_task(self._follow_up(chain, answered, more)))
             await asyncio.gather(*rung)
             return len(rows)
 
@@ -234,10 +255,10 @@ class LaneRun(Generic[Row, End]):
         held.callback(leave)
         return True
 
-    async def _follow_up(self, chain: Chain, answered: int, *, full: bool) -> None:
+    async def _follow_up(self, chain: Chain, answered: int, more: More | None) -> None:
         await self._permits.give_back(answered=answered)
-        if full:
-            await self._ring(self._stage.name, 0.0)
+        if more is not None:
+            await self._ring(self._stage.name, more.seconds)
         for stage, seconds in chain.items():
             await self._ring(stage, seconds)
 
@@ -274,10 +295,11 @@ class LaneRun(Generic[Row, End]):
             await asyncio.sleep(HEARTBEAT_SECONDS)
             await self._permits.extend()
 
-    async def _chain_own(self, *, full: bool) -> None:
-        """Ring for what is left: at once if that is more, or when the next row is due."""
-        if full:
-            await self._ring(self._stage.name, 0.0)
+    async def _chain_own(self, more: More | None) -> None:
+        """Ring for what is left: once there are permits for it, or when the next row is due."""
+        if more is not None:
+            if not more.crowded:  # whoever gives a permit back rings, and this run has some
+                await self._ring(self._stage.name, more.seconds)
             return
         try:
             async with self._runtime.database.begin() as session:

@@ -217,6 +217,57 @@ async def test_a_refusal_teaches_a_limit_that_outlives_redis(runtime, emulator):
     assert (await runtime.quota.usage("run", FLUX)).learned == learned
 
 
+@pytest.fixture
+def rung(runtime, monkeypatch):
+    """The bells of submits, in order: how soon each is to ring."""
+    rung = []
+    ring = runtime.bells.ring
+
+    async def note(stage, endpoint, *, in_seconds=0.0):
+        if stage is StageName.SUBMIT:
+            rung.append(in_seconds)
+        return await ring(stage, endpoint, in_seconds=in_seconds)
+
+    monkeypatch.setattr(runtime.bells, "ring", note)
+    return rung
+
+
+async def test_while_as_many_are_under_way_as_may_be_nobody_is_rung_for_in_vain(
+    runtime, emulator, rung
+):
+    await put_limit(runtime, {"per_10_seconds": 100, "concurrent": 2})
+    await use_up(runtime, SUBMIT)
+    for number in range(5):
+        await add_job(runtime, prompt=f"fox {number}")
+    rung.clear()
+    await fault(emulator, "slow", seconds=0.5, count=2)
+
+    run = asyncio.create_task(LaneRun(runtime, SUBMIT, FLUX).run())
+    await asyncio.sleep(0.25)
+    meanwhile = list(rung)
+    claimed = await run
+
+    assert claimed == 2
+    assert meanwhile == []
+    assert all(seconds <= 0 for seconds in rung)  # a place is free, and more waits
+    assert 1 <= len(rung) <= 2
+
+
+@pytest.mark.usefixtures("emulator")
+async def test_what_the_rate_does_not_allow_yet_is_rung_for_when_it_does(runtime, rung):
+    await put_limit(runtime, {"per_10_seconds": 10})
+    await use_up(runtime, SUBMIT)
+    for number in range(5):
+        await add_job(runtime, prompt=f"fox {number}")
+    rung.clear()
+
+    claimed = await LaneRun(runtime, SUBMIT, FLUX).run()
+
+    assert claimed < 5
+    assert rung
+    assert all(seconds > 0.3 for seconds in rung)  # one goes a second; nobody asks before
+
+
 async def take_at_most(emulator, count):
     """Have the emulator take so many `/run` in ten seconds."""
     limit = {"operation": "run", "per_window": count, "concurrent": None}

@@ -126,6 +126,43 @@ async def test_at_once_is_a_limit_of_its_own_and_free_again_with_the_answer(quot
     assert full.retry_in == pytest.approx(RECHECK_SECONDS)
 
 
+async def test_who_takes_the_last_that_may_be_under_way_is_told_so(quota):
+    limit = Limit(per_window=100, window_seconds=60.0, concurrent=5)
+    first = await take(quota, want=3, limit=limit)
+    last = await take(quota, want=2, limit=limit)
+    none = await take(quota, want=1, limit=limit)
+
+    assert [(one.count, one.crowded) for one in (first, last, none)] == [
+        (3, False),
+        (2, True),
+        (0, False),
+    ]
+    assert first.retry_in == 0  # as many as were wanted: more may be free
+
+
+async def test_who_takes_the_last_of_a_window_is_told_when_the_first_leaves_it(quota):
+    lease = new_id()
+    await take(quota, want=4, lease=lease)
+    await give_back(quota, lease, answered=4)
+
+    rest = await take(quota, want=10)
+
+    assert (rest.count, rest.retry_in) == (6, pytest.approx(60, abs=0.5))
+
+
+async def test_who_takes_what_may_go_soon_is_told_when_to_come_for_the_next(quota, connection):
+    limit = Limit(per_window=100, window_seconds=10.0)
+    seconds, microseconds = await connection.time()
+    now_ms = seconds * 1000 + microseconds // 1000
+    await connection.hset(f"test:quota:{RUN}:{{{ENDPOINT}}}:pace", "next", now_ms)  # nothing unused
+
+    soon = await take(quota, want=50, limit=limit)
+
+    gap = 10.0 / (100 * SHARE)
+    assert soon.count == int(AHEAD_SECONDS / gap) + 1
+    assert soon.retry_in == pytest.approx(soon.count * gap - AHEAD_SECONDS / 2, abs=0.05)
+
+
 async def test_an_answered_call_counts_for_a_window_from_its_answer(quota):
     lease = new_id()
     await take(quota, want=10, lease=lease)
