@@ -2,7 +2,8 @@
 
 Load balancers go by the code: 200, or 503 when requests cannot be taken. What is only slow or held
 up (workers that are silent, lanes that are closed) is told, and is no reason to take none: a
-request that is written down will be worked on.
+request that is written down will be worked on. It asks for no key, so what the upstream said as it
+closed a lane is not told here: `pressroom lanes list` does.
 """
 
 import asyncio
@@ -103,7 +104,7 @@ async def _check_lanes(runtime: Runtime) -> str:
     if maintenance is not None:
         return f"nothing is submitted: {maintenance}"
     held = [
-        f"the {lane.stage} lane of {lane.endpoint} {lane.held_up}" for lane in lanes if lane.held_up
+        f"the {lane.stage} lane of {lane.endpoint} {lane.stopped}" for lane in lanes if lane.stopped
     ]
     more = f", and {len(held) - 1} more" if len(held) > 1 else ""
     return f"{held[0]}{more}" if held else "ok"

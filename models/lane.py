@@ -366,10 +366,16 @@ class LaneView:
         """What keeps it from beginning anything, in words that follow its name."""
         if self.maintenance is not None:
             return f"submits nothing: {self.maintenance}"
+        reason = self.paused_reason if self.paused else self.closed_reason
+        return f"{self.stopped}: {reason}" if self.stopped and reason else self.stopped
+
+    @property
+    def stopped(self) -> str | None:
+        """Whether it is paused or closed, without the words of others: for who shows no key."""
         if self.paused:
-            return "is paused" + (f": {self.paused_reason}" if self.paused_reason else "")
+            return "is paused"
         if self.closed_seconds is not None:
-            return f"is closed for {self.closed_seconds:.0f} s more: {self.closed_reason}"
+            return f"is closed for {self.closed_seconds:.0f} s more"
         return None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from playwright.sync_api import Error, Page
+from playwright.sync_api import Error, Page, ViewportSize
 
 from models.database import Database
 from models.lane import StageName, set_paused
@@ -28,7 +28,7 @@ from workers.stack.supervisor import StackError
 SECONDS = 1.0
 LATE_SECONDS = 30.0  # a page that is not there by then is broken
 LOOKED_AT_MS = 1000  # before the next is opened: what came last is read to its end
-WIDE = {"width": 1440, "height": 900}
+WIDE = ViewportSize(width=1440, height=900)
 ROW = ".pr-table tbody tr >> nth=0"
 
 
@@ -140,7 +140,7 @@ def _visit(settings: Settings, key: str) -> Iterator[Page]:
         with run_chromium() as browser:
             context = browser.new_context(
                 base_url=f"http://127.0.0.1:{settings.gateway_port}",
-                viewport=WIDE,  # type: ignore[arg-type]
+                viewport=WIDE,
             )
             context.set_default_timeout(LATE_SECONDS * 1000)
             page = context.new_page()
