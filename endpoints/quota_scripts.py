@@ -82,7 +82,6 @@ for i = 1, 4 do redis.call('EXPIRE', KEYS[i], keep) end
 if free > 0 then
     redis.call('ZADD', flight, now + lease_ms, lease)
     redis.call('HSET', counts, lease, free)
-    redis.call('HSET', pace, 'gap', gap)
     redis.call('EXPIRE', flight, keep)
     redis.call('EXPIRE', counts, keep)
 else
@@ -90,7 +89,7 @@ else
 end
 local first = next
 next = next + free * gap
-redis.call('HSET', pace, 'next', string.format('%.3f', next))
+redis.call('HSET', pace, 'next', string.format('%.3f', next), 'gap', gap)
 redis.call('EXPIRE', pace, keep)
 local function taken(wait, crowded)
     return {{free, math.max(wait, 0), math.floor(first - now), math.floor(gap * 1000), crowded}}
