@@ -33,6 +33,7 @@ GENERATE = "pressroom.generate"
 REQUESTS = (GENERATE, "celery.map", "celery.starmap")
 TAKEN_KEY = "requests_taken"
 
+# What is patched; some of it is kombu's own, and untyped.
 _close = redis.Channel.close
 _append = redis.QoS.append
 _create_client = redis.Channel._create_client  # type: ignore[attr-defined]  # noqa: SLF001
@@ -64,11 +65,11 @@ def _remove_from_all(qos: Any, delivery_tag: str, pipe: Any = None) -> Any:  # n
     return _remove(qos, delivery_tag, pipe).zrem(TAKEN_KEY, delivery_tag)
 
 
-def _keep_client(channel: Any, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002
+def _keep_client(channel: Any, *, asynchronous: bool = False) -> Any:  # noqa: ANN401 -- no types
     """One for each pool of connections; what listens has a connection of its own, so another."""
     if asynchronous:
-        return _create_client(channel, asynchronous)
-    kept = vars(channel).get("kept_client")
+        return _create_client(channel, asynchronous=True)
+    kept = getattr(channel, "kept_client", None)
     if kept is None or kept.connection_pool is not channel.pool:
         kept = channel.kept_client = _create_client(channel)
     return kept
@@ -76,6 +77,7 @@ def _keep_client(channel: Any, asynchronous: bool = False) -> Any:  # noqa: ANN4
 
 def repair() -> None:
     """Patch kombu, if it is the version that needs it."""
+    # What mypy and ruff say of it is right: it reaches into kombu, which is why it goes by version.
     if version("kombu") == REPAIRED_VERSION:
         redis.Channel.close = _close_detached  # type: ignore[assignment,method-assign]  # so a patch is
         redis.QoS.append = _append_noted_or_not  # type: ignore[assignment,method-assign]
